@@ -1,0 +1,161 @@
+package truelayer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"payouts/internal/payout"
+)
+
+// ErrNotFound: the provider says that it knows no such thing. Soon after a
+// create that means "not visible yet", never "it does not exist".
+var ErrNotFound = fmt.Errorf("at the provider: %w", payout.ErrNotFound)
+
+// CallError is an answer to a call that creates nothing, other than a yes.
+type CallError struct {
+	Op         string
+	Status     int           // HTTP
+	Detail     string        // for people; no personal data
+	RetryAfter time.Duration // what they asked for; 0: nothing
+	TraceID    string
+}
+
+func (e *CallError) Error() string {
+	text := fmt.Sprintf("%s: HTTP %d", e.Op, e.Status)
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	if e.TraceID != "" && !strings.Contains(text, e.TraceID) {
+		text += ", trace id " + e.TraceID
+	}
+	return text
+}
+
+// read asks for something and gives back the whole body of a 200. A rejected
+// token is renewed once. asked is our clock before the request left.
+func (c *Client) read(ctx context.Context, op, path string) (body []byte, asked time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
+	defer cancel()
+	for renewed := false; ; renewed = true {
+		token, err := c.Token(ctx)
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("%s: %w", op, err)
+		}
+		if err := c.pace.wait(ctx, c.timeout); err != nil {
+			return nil, time.Time{}, fmt.Errorf("%s: %w", op, err)
+		}
+		asked := c.now()
+		r := c.get(ctx, op, path, token)
+		if r.status == http.StatusUnauthorized {
+			c.tokens.drop(token.Value)
+			if !renewed {
+				continue
+			}
+		}
+		if r.status == http.StatusOK && r.whole {
+			return r.body, asked, nil
+		}
+		return nil, asked, readError(op, r)
+	}
+}
+
+func (c *Client) get(ctx context.Context, op, path string, token payout.Token) reply {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.exchange(ctx, c.often, call{
+		op: op, method: http.MethodGet, url: c.api.String() + path,
+		header: http.Header{"Authorization": {"Bearer " + token.Value}, "Tl-Enable-Pagination": {"true"}},
+	})
+}
+
+// readError says why there is nothing to read.
+func readError(op string, r reply) error {
+	if r.err != nil && (r.status == 0 || r.status == http.StatusOK) {
+		return fmt.Errorf("%s: %w", op, r.err)
+	}
+	p := readProblem(r.status, r.body)
+	err := error(&CallError{Op: op, Status: r.status, Detail: detail("no", r, p), RetryAfter: r.retryAfter, TraceID: r.traceID})
+	switch {
+	case r.status == http.StatusNotFound && p != nil: // a 404 of something on the way says nothing about the payout
+		return errors.Join(ErrNotFound, err)
+	case (r.status == http.StatusUnauthorized || r.status == http.StatusForbidden) && strings.Contains(string(r.body), audienceFault):
+		return fmt.Errorf("%s: %w", op, audienceError())
+	}
+	return err
+}
+
+// GetPayout asks what became of a payout.
+//
+//	Repeats: safe
+//	Errors:  ErrNotFound (for a time after a create: not visible yet); else worth another try
+//	Clock:   AskedAt is ours, before the request left
+//	Source:  docs/truelayer.md, "Get payout"
+func (c *Client) GetPayout(ctx context.Context, providerID string) (payout.Word, error) {
+	if !askable(providerID) {
+		return payout.Word{}, fmt.Errorf("get payout: %.40q is no id of theirs", providerID)
+	}
+	return c.word(ctx, "get payout", "/v3/payouts/"+url.PathEscape(providerID))
+}
+
+func (c *Client) word(ctx context.Context, op, path string) (payout.Word, error) {
+	body, asked, err := c.read(ctx, op, path)
+	if err != nil {
+		return payout.Word{}, err
+	}
+	w, err := readWord(body)
+	if err != nil {
+		return payout.Word{}, fmt.Errorf("%s: cannot read the answer: %w", op, err)
+	}
+	w.AskedAt = asked
+	return w, nil
+}
+
+// MerchantAccount is an account of ours that is paid from.
+type MerchantAccount struct {
+	ID        string
+	Currency  payout.Currency
+	Available payout.Money // minor units; what can be paid out now
+	Current   payout.Money // minor units; with what is under way
+}
+
+// MerchantAccounts lists our accounts. One currency may have several.
+//
+//	Repeats: safe
+//	Source:  docs/truelayer.md, "Merchant accounts"
+func (c *Client) MerchantAccounts(ctx context.Context) ([]MerchantAccount, error) {
+	body, _, err := c.read(ctx, "merchant accounts", "/v3/merchant-accounts")
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := readMerchantAccounts(body)
+	if err != nil {
+		return nil, fmt.Errorf("merchant accounts: cannot read the answer: %w", err)
+	}
+	return accounts, nil
+}
+
+func readMerchantAccounts(body []byte) ([]MerchantAccount, error) {
+	o, err := readObject(body)
+	if err != nil {
+		return nil, err
+	}
+	items, err := o.list("items")
+	if err != nil {
+		return nil, err
+	}
+	accounts := make([]MerchantAccount, len(items))
+	for i, item := range items {
+		f := &fields{object: item}
+		a := MerchantAccount{ID: f.must("id"), Available: f.money("available_balance_in_minor"), Current: f.money("current_balance_in_minor")}
+		a.Currency = a.Current.Currency
+		if accounts[i] = a; f.err() != nil {
+			return nil, fmt.Errorf("items[%d]: %w", i, f.err())
+		}
+	}
+	return accounts, nil
+}
