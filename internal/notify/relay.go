@@ -1,0 +1,190 @@
+// Package notify tells the game backend: it relays the outbox, at least once,
+// signed as Standard Webhooks say. Order is by version, for who cares to sort.
+package notify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"payouts/internal/payout"
+)
+
+// Outbox is what the relay needs of the ledger.
+type Outbox interface {
+	Claim(ctx context.Context, limit int, hold time.Duration) ([]payout.Event, error)
+	Sent(ctx context.Context, id string) error
+	NotSent(ctx context.Context, id string, again time.Time, why string) error
+}
+
+// Target is where a caller takes events.
+type Target struct {
+	Caller string // empty: every caller without a target of its own
+	URL    string
+	Secret string // as Standard Webhooks write it: base64, with or without "whsec_"
+}
+
+// Options is what New needs.
+type Options struct {
+	Outbox   Outbox        // required
+	Targets  []Target      // empty: events are kept and not sent
+	RetryFor time.Duration // an event older than this is given up; default 72h
+	Logger   *zap.Logger   // nil: none
+}
+
+// Relay sends what the outbox holds.
+type Relay struct {
+	outbox   Outbox
+	targets  map[string]target
+	retryFor time.Duration
+	log      *zap.Logger
+	http     *http.Client
+}
+
+type target struct {
+	url    string
+	signer *standardwebhooks.Webhook
+}
+
+// New checks every target and reports every mistake at once.
+func New(o Options) (*Relay, error) {
+	r := &Relay{outbox: o.Outbox, targets: map[string]target{}, retryFor: o.RetryFor, log: o.Logger, http: &http.Client{
+		Timeout:       sendFor,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // money news goes where it was told to
+	}}
+	if r.retryFor <= 0 {
+		r.retryFor = 72 * time.Hour
+	}
+	if r.log == nil {
+		r.log = zap.NewNop()
+	}
+	var errs []error
+	for _, t := range o.Targets {
+		signer, err := standardwebhooks.NewWebhook(t.Secret)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("events for caller %q: secret: want base64 as Standard Webhooks write it, such as whsec_…: %w", t.Caller, err))
+		}
+		r.targets[t.Caller] = target{t.URL, signer}
+	}
+	return r, errors.Join(errs...)
+}
+
+const (
+	page      = 50
+	parallel  = 8
+	sendFor   = 10 * time.Second // one delivery
+	claimHold = 2 * time.Minute  // above page/parallel deliveries of sendFor each
+	look      = 500 * time.Millisecond
+)
+
+// Run relays until ctx ends: within a second of the commit, when the backend
+// answers.
+func (r *Relay) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := r.Once(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.log.Error("outbox not relayed", zap.Error(err))
+		}
+		if n == page && err == nil {
+			continue // there is more
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(look):
+		}
+	}
+}
+
+// Once relays one page of due events and answers how many there were.
+func (r *Relay) Once(ctx context.Context) (int, error) {
+	events, err := r.outbox.Claim(ctx, page, claimHold)
+	if err != nil {
+		return 0, err
+	}
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for _, e := range events {
+		group.Go(func() error { return r.relay(ctx, e) })
+	}
+	return len(events), group.Wait()
+}
+
+func (r *Relay) relay(ctx context.Context, e payout.Event) error {
+	t, ok := r.targets[e.Caller]
+	if !ok {
+		t, ok = r.targets[""]
+	}
+	if !ok {
+		return r.outbox.NotSent(ctx, e.ID, time.Time{}, "no EVENTS_URL or EVENTS_FILE line for this caller")
+	}
+	err := r.send(ctx, t, e)
+	if err == nil {
+		return r.outbox.Sent(ctx, e.ID)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // the claim runs out and it is due again
+	}
+	log := r.log.With(zap.String("payout_id", e.SubjectID), zap.String("event_id", e.ID), zap.String("type", e.Type), zap.Error(err))
+	if time.Since(e.OccurredAt) > r.retryFor {
+		log.Error("event given up: the backend did not take it")
+		return r.outbox.NotSent(ctx, e.ID, time.Time{}, err.Error())
+	}
+	again := time.Now().Add(backoff(e.Tries))
+	log.Warn("event not taken; tried again", zap.Time("again_at", again))
+	return r.outbox.NotSent(ctx, e.ID, again, err.Error())
+}
+
+// backoff doubles from a second to ten minutes, with jitter of a half.
+func backoff(tries int) time.Duration {
+	d := min(time.Second<<min(tries, 10), 10*time.Minute)
+	return d/2 + rand.N(d/2+1)
+}
+
+// body is an event as the backend reads it.
+type body struct {
+	ID         string          `json:"id"`
+	Type       string          `json:"type"`
+	Version    int             `json:"version"`
+	OccurredAt time.Time       `json:"occurred_at"`
+	Data       json.RawMessage `json:"data"`
+}
+
+func (r *Relay) send(ctx context.Context, t target, e payout.Event) error {
+	content, err := json.Marshal(body{e.ID, e.Type, e.Version, e.OccurredAt, e.Data})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	signature, err := t.signer.Sign(e.ID, now, content)
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(standardwebhooks.HeaderWebhookID, e.ID)
+	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, fmt.Sprint(now.Unix()))
+	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	response, err := r.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // so that the connection serves again
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("the backend answered %s", response.Status)
+	}
+	return nil
+}
