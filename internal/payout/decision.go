@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -133,6 +134,9 @@ func ReadDecisions(file []byte) (Table, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&rows); err != nil {
 		return nil, fmt.Errorf("want a JSON list of decisions: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("want one JSON list of decisions: something follows it")
 	}
 	table, seen, errs := Decisions(), map[Reason]bool{}, []error(nil)
 	for i, row := range rows {

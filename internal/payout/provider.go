@@ -33,6 +33,8 @@ type Send struct {
 	Key      string // idempotency key
 	Body     []byte // exact bytes
 	Deadline time.Time
+
+	PaymentID string // of a refund: the provider's id of the pay-in that is refunded
 }
 
 // Created is the outcome of one Send.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -72,6 +73,7 @@ const (
 	maxMetadataKey   = 40
 	maxMetadataValue = 500
 	maxPlayerID      = 128
+	maxReason        = 200 // of a credit or debit
 )
 
 var (
@@ -135,8 +137,8 @@ func (m Movement) Check(l Limits) Problems {
 	if _, ok := l.MerchantAccounts[m.Money.Currency]; m.Money.Currency.Valid() && !ok {
 		p.add("currency", "%q has no merchant account here; want one of %s", m.Money.Currency, currencies(l.MerchantAccounts))
 	}
-	if n := utf8.RuneCountInString(m.Reason); n < 1 || n > 200 {
-		p.add("reason", "want 1 to 200 characters that say why")
+	if n := utf8.RuneCountInString(m.Reason); n < 1 || n > maxReason || !utf8.ValidString(m.Reason) || strings.ContainsFunc(m.Reason, unicode.IsControl) {
+		p.add("reason", "want 1 to %d characters that say why, no control characters among them", maxReason)
 	}
 	return p
 }

@@ -36,6 +36,8 @@ var arrows = map[Status][]Status{
 	StatusAuthorized: {StatusExecuted, StatusFailed, StatusReturned, StatusParked},
 	StatusParked:     {StatusAccepted, StatusPending, StatusAuthorized, StatusExecuted, StatusFailed, StatusReturned},
 	StatusExecuted:   {StatusReturned},
+	StatusFailed:     {},
+	StatusReturned:   {},
 }
 
 // MayBecome says whether an arrow leads from s to next while the attempt
@@ -46,8 +48,11 @@ func (s Status) MayBecome(next Status) bool { return slices.Contains(arrows[s], 
 func (s Status) NextStatuses() []Status { return slices.Clone(arrows[s]) }
 
 // Final says that no arrow leads on, but for executed, which a bank may turn
-// into returned.
-func (s Status) Final() bool { return s == StatusExecuted || len(arrows[s]) == 0 }
+// into returned. A status that is not known is not known to be final.
+func (s Status) Final() bool {
+	next, known := arrows[s]
+	return known && (s == StatusExecuted || len(next) == 0)
+}
 
 // MoneyAt tells where the money of a payout is.
 type MoneyAt string

@@ -56,15 +56,17 @@ func (t Timing) Check() error {
 	positive("RETURN_ASK_FOR", t.ReturnAskFor)
 	positive("UNMATCHED_AFTER", t.UnmatchedAfter)
 	positive("SWEEP_EVERY", t.SweepEvery)
+	positive("the create's HTTP deadline", t.SendFor)
 	if t.PollMax < t.PollFirst {
 		errs = append(errs, fmt.Errorf("POLL_MAX: %s is shorter than POLL_FIRST %s", t.PollMax, t.PollFirst))
 	}
 	if t.SendStartToClose <= t.SendFor {
 		errs = append(errs, fmt.Errorf("the create's activity limit %s must be above its HTTP deadline %s", t.SendStartToClose, t.SendFor))
 	}
-	if need := t.KeyWindow + TokenLife + t.SendStartToClose + KeyMargin; need > t.KeyLife {
-		errs = append(errs, fmt.Errorf("KEY_WINDOW: %s is unsafe: window + token life %s + one sending %s + %s = %s must fit KEY_LIFE %s, else a late send could pay twice",
-			t.KeyWindow, TokenLife, t.SendStartToClose, KeyMargin, need, t.KeyLife))
+	// Subtracted from the life, since a sum of huge durations wraps to less.
+	if t.KeyWindow > t.KeyLife-TokenLife-t.SendStartToClose-KeyMargin {
+		errs = append(errs, fmt.Errorf("KEY_WINDOW: %s is unsafe: window + token life %s + one sending %s + %s must fit KEY_LIFE %s, else a late send could pay twice",
+			t.KeyWindow, TokenLife, t.SendStartToClose, KeyMargin, t.KeyLife))
 	}
 	return errors.Join(errs...)
 }

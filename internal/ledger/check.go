@@ -1,0 +1,106 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"payouts/internal/payout"
+)
+
+// laws are the invariants of the books that one query can tell. Each query
+// lists the violations, one name a row.
+var laws = []struct{ id, statement, query string }{
+	{"balances_are_sums", "every stored balance is the sum of its transactions", `
+		SELECT b.player_id || ' ' || b.currency FROM balances b WHERE b.available <> ` + sum("available") + ` OR b.held <> ` + sum("held") + ` OR b.frozen <> ` + sum("frozen")},
+	{"held_is_open_payouts", "what is held of a player is the sum of the payouts whose money is held", `
+		SELECT b.player_id || ' ' || b.currency FROM balances b WHERE b.held <>
+		(SELECT COALESCE(SUM(amount_in_minor), 0) FROM payouts p WHERE p.player_id = b.player_id AND p.currency = b.currency AND p.money = 'held')`},
+	{"every_payout_has_its_hold", "every payout has exactly one hold", `
+		SELECT p.id FROM payouts p WHERE (SELECT COUNT(*) FROM transactions t WHERE t.payout_id = p.id AND t.slot = 'hold') <> 1`},
+	{"money_is_where_the_row_says", "a payout's outcome transaction is the one its row tells", `
+		SELECT p.id FROM payouts p LEFT JOIN transactions t ON t.payout_id = p.id AND t.slot = 'outcome'
+		WHERE COALESCE(t.kind, 'none') <> CASE p.money WHEN 'held' THEN 'none' WHEN 'paid' THEN 'settle' WHEN 'released' THEN 'release' WHEN 'frozen' THEN 'freeze' WHEN 'returned' THEN 'settle' END
+		AND NOT EXISTS (SELECT 1 FROM transactions u WHERE u.payout_id = p.id AND u.kind IN ('unfreeze', 'adjust'))`},
+	{"status_fits_money", "a payout's status and where its money is fit", `
+		SELECT p.id FROM payouts p WHERE NOT CASE p.status WHEN 'executed' THEN p.money = 'paid' WHEN 'returned' THEN p.money = 'returned'
+		WHEN 'failed' THEN p.money IN ('released', 'frozen') ELSE p.money = 'held' END`},
+	{"settled_with_evidence", "every settle, release, freeze and return names stored evidence", `
+		SELECT t.id FROM transactions t WHERE t.kind IN ('settle', 'release', 'freeze', 'return', 'expose')
+		AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.id = t.evidence_id AND e.payout_id = t.payout_id)`},
+	{"settled_attempt_is_executed", "a settled payout's attempt is the executed one", `
+		SELECT t.id FROM transactions t JOIN attempts a ON a.payout_id = t.payout_id AND a.number = t.attempt WHERE t.kind = 'settle' AND a.status NOT IN ('executed', 'failed')`},
+	{"executed_attempts_are_booked", "once a payout's money moved, every executed attempt is its settle or an exposure", `
+		SELECT a.payout_id FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.status = 'executed' AND p.money <> 'held'
+		AND NOT EXISTS (SELECT 1 FROM transactions t WHERE t.payout_id = a.payout_id AND t.attempt = a.number AND t.kind IN ('settle', 'expose'))`},
+	{"versions_are_dense", "a payout has one event for each of its versions", `
+		SELECT p.id FROM payouts p WHERE p.version <> (SELECT COUNT(*) FROM outbox o WHERE o.subject_id = p.id)`},
+	{"parked_has_a_case", "every parked payout has an open case", `
+		SELECT p.id FROM payouts p WHERE p.status = 'parked' AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.payout_id = p.id AND c.status = 'open')`},
+	{"open_is_watched", "every payout that is not done is on the sweeper's list", `
+		SELECT p.id FROM payouts p WHERE p.step <> 'done' AND p.due_at IS NULL`},
+}
+
+func sum(part string) string {
+	account := "'player:' || b.player_id || ':" + part + "'"
+	return `((SELECT COALESCE(SUM(amount_in_minor), 0) FROM transactions WHERE to_account = ` + account + ` AND currency = b.currency) -
+		(SELECT COALESCE(SUM(amount_in_minor), 0) FROM transactions WHERE from_account = ` + account + ` AND currency = b.currency))`
+}
+
+// Check holds the books against their laws and tells each law's violations,
+// with up to five examples.
+func (l *Ledger) Check(ctx context.Context) ([]Invariant, error) {
+	var list []Invariant
+	for _, law := range laws {
+		found := Invariant{ID: law.id, Statement: law.statement, Examples: []string{}}
+		rows, err := l.query(ctx, law.query)
+		if err := each(rows, err, func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			found.add(name)
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("check %s: %w", law.id, err)
+		}
+		list = append(list, found)
+	}
+	keys := Invariant{ID: "keys_follow_from_ids", Statement: "every attempt's idempotency key follows from its payout's id and its number", Examples: []string{}}
+	rows, err := l.query(ctx, "SELECT payout_id, number, idempotency_key FROM attempts")
+	if err := each(rows, err, func(rows *sql.Rows) error {
+		var id payout.ID
+		var n int
+		var key string
+		err := rows.Scan(&id, &n, &key)
+		if err == nil && key != payout.Key(id, n) {
+			keys.add(fmt.Sprintf("%s/%d", id, n))
+		}
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("check %s: %w", keys.ID, err)
+	}
+	sealed := Invariant{ID: "positions_are_chained", Statement: "sealed positions are dense and their hashes chain", Examples: []string{}}
+	var position int64
+	var hash string
+	rows, err = l.query(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE position IS NOT NULL ORDER BY position")
+	if err := each(rows, err, func(rows *sql.Rows) error {
+		var t Transaction
+		if err := scanTransaction(rows, &t); err != nil {
+			return err
+		}
+		position++
+		if hash = chain(hash, t.Position, t); t.Position != position || t.Hash != hash {
+			sealed.add(fmt.Sprint(t.Position))
+			position, hash = t.Position, t.Hash
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("check %s: %w", sealed.ID, err)
+	}
+	return append(list, keys, sealed), nil
+}
+
+func (i *Invariant) add(example string) {
+	if i.Violations++; len(i.Examples) < 5 {
+		i.Examples = append(i.Examples, example)
+	}
+}

@@ -1,0 +1,344 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"go.uber.org/zap"
+	"modernc.org/sqlite"
+
+	"payouts/internal/payout"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Options is what Open needs.
+type Options struct {
+	URL    string                                                 // required: sqlite:PATH or postgres://…
+	Seal   *Seal                                                  // required: seals the bodies of evidence and inbox
+	Encode func(payout.Intent, map[string]string) ([]byte, error) // required: the exact bytes of a create
+	Table  payout.Table                                           // nil: payout.Decisions()
+	Timing payout.Timing                                          // zero: payout.DefaultTiming()
+	Now    func() time.Time                                       // nil: time.Now
+	Logger *zap.Logger                                            // nil: none
+}
+
+// Ledger is open books. It is safe for concurrent use, also by several
+// processes on one database.
+type Ledger struct {
+	write  *sql.DB
+	read   *sql.DB
+	d      dialect
+	seal   *Seal
+	encode func(payout.Intent, map[string]string) ([]byte, error)
+	table  payout.Table
+	timing payout.Timing
+	now    func() time.Time
+	log    *zap.Logger
+}
+
+// Open opens the books and brings their schema up to date, under a lock for
+// which other programs that start at the same time wait.
+func Open(ctx context.Context, o Options) (*Ledger, error) {
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger}
+	if l.seal == nil || l.encode == nil {
+		return nil, errors.New("open ledger: Seal and Encode are required")
+	}
+	if l.table == nil {
+		l.table = payout.Decisions()
+	}
+	if l.timing == (payout.Timing{}) {
+		l.timing = payout.DefaultTiming()
+	}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	if l.log == nil {
+		l.log = zap.NewNop()
+	}
+	var err error
+	switch scheme, rest, _ := strings.Cut(o.URL, ":"); scheme {
+	case "sqlite":
+		err = l.openSQLite(ctx, rest)
+	case "postgres", "postgresql":
+		err = l.openPostgres(ctx, o.URL)
+	default:
+		err = fmt.Errorf("DATABASE_URL: %.20q…: want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE", scheme)
+	}
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return l, nil
+}
+
+// Close closes the books. Calls under way end with an error.
+func (l *Ledger) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{l.write, l.read} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ping says whether the database answers.
+func (l *Ledger) Ping(ctx context.Context) error {
+	var one int
+	return l.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+// sqliteBusy is how long a transaction waits for another process's; far above
+// what a queue of a few milliseconds a turn can reach.
+const sqliteBusy = 30 * time.Second
+
+func (l *Ledger) openSQLite(ctx context.Context, path string) error {
+	if path == "" {
+		return errors.New("DATABASE_URL: sqlite: names no file; want sqlite:PATH, such as sqlite:./data/payouts.db")
+	}
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		return fmt.Errorf("DATABASE_URL: %s: the folder %s is not there; make it, or choose another path", path, filepath.Dir(path))
+	}
+	// The books are nobody else's to read; SQLite would make them so.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %s: cannot be opened for writing: %w; choose another path", path, err)
+	}
+	file.Close()
+	pragmas := url.Values{"_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", sqliteBusy.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}}
+	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
+	l.d = dialect{name: "sqlite"}
+	// One writer a process, and every transaction takes the write lock when
+	// it begins: a reader that turns writer could only fail.
+	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
+		return err
+	}
+	l.write.SetMaxOpenConns(1)
+	if l.read, err = sql.Open("sqlite", name+"&_pragma=query_only(1)"); err != nil {
+		return err
+	}
+	l.read.SetMaxOpenConns(4)
+	migrationLock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %s: cannot write there: %w", path, err)
+	}
+	defer migrationLock.Close() // which lets go of the lock
+	if err := syscall.Flock(int(migrationLock.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s for migration: %w", path, err)
+	}
+	if err := l.migrate(ctx, goose.DialectSQLite3); err != nil {
+		return fmt.Errorf("DATABASE_URL: %s: %w; if the file is not a database of ours, move it away", path, err)
+	}
+	return nil
+}
+
+func (l *Ledger) openPostgres(ctx context.Context, address string) error {
+	l.d = dialect{name: "postgres", numbered: new(sync.Map)}
+	var err error
+	if l.write, err = sql.Open("pgx", address); err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	l.write.SetMaxOpenConns(16)
+	l.write.SetMaxIdleConns(16)
+	l.read = l.write
+	if err := l.write.PingContext(ctx); err != nil {
+		return fmt.Errorf("DATABASE_URL: cannot reach PostgreSQL: %w", err)
+	}
+	return l.migrate(ctx, goose.DialectPostgres)
+}
+
+func (l *Ledger) migrate(ctx context.Context, d goose.Dialect) error {
+	files, err := fs.Sub(migrations, "migrations/"+l.d.name)
+	if err != nil {
+		return err
+	}
+	options := []goose.ProviderOption{goose.WithVerbose(false)}
+	if d == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // asks each second for five minutes
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(d, l.write, files, options...)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// dialect is what the two databases say differently.
+type dialect struct {
+	name     string
+	numbered *sync.Map // query with ? → query with $1…; nil where ? is understood
+}
+
+func (d dialect) sql(query string) string {
+	if d.numbered == nil {
+		return query
+	}
+	if done, ok := d.numbered.Load(query); ok {
+		return done.(string)
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range query {
+		if r == '?' {
+			n++
+			fmt.Fprintf(&b, "$%d", n)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	d.numbered.Store(query, b.String())
+	return b.String()
+}
+
+// forUpdate locks the rows a query reads. SQLite's transactions hold the
+// write lock already. NO KEY, so that rows that only refer to the locked one,
+// such as a piece of news, do not wait for it: waiting for each other's keys
+// and rows they would lock one another out.
+func (d dialect) forUpdate() string {
+	if d.name == "postgres" {
+		return " FOR NO KEY UPDATE"
+	}
+	return ""
+}
+
+// skipLocked is forUpdate for a list of work: rows that another process is at
+// are left to it.
+func (d dialect) skipLocked() string {
+	if d.name == "postgres" {
+		return " FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
+
+// again says whether a transaction failed only because another one was at the
+// same rows: the second try sees what the other did.
+func (d dialect) again(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "23505", "40001", "40P01": // unique, serialization, deadlock
+			return true
+		}
+		return false
+	}
+	var lite *sqlite.Error
+	const busy, primary = 5, 0xff
+	return errors.As(err, &lite) && lite.Code()&primary == busy
+}
+
+// tx is a transaction in the dialect of its database.
+type tx struct {
+	*sql.Tx
+	d   dialect
+	now time.Time // one moment for all that one transaction writes
+}
+
+func (t tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := t.ExecContext(ctx, t.d.sql(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (t tx) row(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.QueryRowContext(ctx, t.d.sql(query), args...)
+}
+
+func (t tx) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.QueryContext(ctx, t.d.sql(query), args...)
+}
+
+// inTx runs fn in one transaction: all of it or nothing. Where another
+// transaction was at the same rows it runs fn again, so fn keeps no state.
+func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
+	const tries = 8
+	for try := 1; ; try++ {
+		err := l.once(ctx, fn)
+		if err == nil || try == tries || !l.d.again(err) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+			return nil
+		}
+		select { // a short, growing, uneven pause, so that equals do not meet again
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", op, ctx.Err())
+		case <-time.After(time.Duration(1+rand.IntN(4<<try)) * time.Millisecond):
+		}
+	}
+}
+
+func (l *Ledger) once(ctx context.Context, fn func(tx) error) error {
+	begun, err := l.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer begun.Rollback() // after a commit it does nothing
+	// Cut to what is stored, so that what is written and what is read are equal.
+	if err := fn(tx{begun, l.d, l.now().UTC().Truncate(time.Microsecond)}); err != nil {
+		return err
+	}
+	return begun.Commit()
+}
+
+// query reads outside of transactions, from a snapshot of its own.
+func (l *Ledger) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return l.read.QueryContext(ctx, l.d.sql(query), args...)
+}
+
+// stored is a time as the books keep it: microseconds, 0 for none.
+func stored(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func moment(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// each reads all rows of a query with scan.
+func each(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

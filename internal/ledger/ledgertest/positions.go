@@ -1,0 +1,272 @@
+package ledgertest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"payouts/internal/payout"
+)
+
+// tampers are the cases that break the books on purpose.
+var tampers = map[string]bool{"what was changed is found": true, "what was taken out is found": true, "a balance that was changed is found": true}
+
+// tampered does to the rows what no program of ours may: triggers off first.
+func (h house) tampered(table, trigger, command string) {
+	h.Helper()
+	if h.Rows == nil {
+		h.Skip("these books have no rows to tamper with")
+	}
+	drop := "DROP TRIGGER " + trigger
+	if h.dialect() == "postgres" {
+		drop += " ON " + table
+	}
+	for _, command := range []string{drop, command} {
+		if _, err := h.Rows.ExecContext(h.ctx, command); err != nil {
+			h.Fatalf("%s: %v", command, err)
+		}
+	}
+}
+
+func (h house) dialect() string {
+	scheme, _, _ := strings.Cut(h.Options.URL, ":")
+	return scheme
+}
+
+// broken lists the laws that Check finds broken.
+func (h house) broken() string {
+	h.Helper()
+	laws, err := h.Check(h.ctx)
+	h.must(err)
+	var ids []string
+	for _, law := range laws {
+		if law.Violations > 0 {
+			ids = append(ids, law.ID)
+			if len(law.Examples) == 0 {
+				h.Fatalf("%s tells no example", law.ID)
+			}
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+var sealing = group{
+	"positions are dense and chained": func(h house) {
+		for range 4 {
+			id := h.accepted(1000)
+			h.created(id)
+			h.heard(id, 1, "executed", "")
+		}
+		if list, err := h.Transactions(h.ctx, 0, 100); err != nil || len(list) != 0 || list == nil {
+			h.Fatalf("listed before they are sealed: %v, %v", list, err)
+		}
+		n, err := h.SealPositions(h.ctx, 5)
+		h.must(err)
+		if n != 5 {
+			h.Fatalf("sealed %d, want 5", n)
+		}
+		list := h.transactions()
+		if len(list) != 12 {
+			h.Fatalf("%d transactions, want 12", len(list))
+		}
+		hashes := map[string]bool{}
+		for i, t := range list {
+			if t.Position != int64(i+1) || len(t.Hash) != 64 || hashes[t.Hash] {
+				h.Fatalf("transaction %d is %+v", i, t)
+			}
+			hashes[t.Hash] = true
+		}
+		page, err := h.Transactions(h.ctx, 7, 3)
+		h.must(err)
+		if len(page) != 3 || page[0] != list[7] || page[2] != list[9] {
+			h.Fatalf("the page is %+v", page)
+		}
+		if again := h.transactions(); fmt.Sprint(again) != fmt.Sprint(list) {
+			h.Fatal("what was sealed changed")
+		}
+	},
+	"many sealers while money moves": func(h house) {
+		h.Fund(h, 1000)
+		var wait sync.WaitGroup
+		errs := make(chan error, 8)
+		for i := range 4 {
+			wait.Go(func() {
+				var err error
+				for n := 0; n < 15 && err == nil; n++ {
+					_, _, err = h.Credit(h.ctx, credit(fmt.Sprint(i, "/", n), 1))
+				}
+				errs <- err
+			})
+			wait.Go(func() {
+				var err error
+				for n := 0; n < 15 && err == nil; n++ {
+					_, err = h.SealPositions(h.ctx, 7)
+				}
+				errs <- err
+			})
+		}
+		wait.Wait()
+		for range cap(errs) {
+			h.must(<-errs)
+		}
+		if list := h.transactions(); len(list) != 61 || list[60].Position != 61 {
+			h.Fatalf("%d transactions, want 61", len(list))
+		}
+	},
+	"what was changed is found": func(h house) {
+		for _, column := range []string{"amount_in_minor = amount_in_minor + 1", "to_account = 'house:fees'", "evidence_id = 'other'", "attempt = 7", "effective_at = 1", "reason = 'other'", "hash = 'x'", "currency = 'EUR'"} {
+			h.Run(column, func(h house) {
+				key := strings.ReplaceAll(column, " ", "")
+				_, _, err := h.Credit(h.ctx, credit(key+"1", 500))
+				h.must(err)
+				_, _, err = h.Credit(h.ctx, credit(key+"2", 500))
+				h.must(err)
+				h.transactions()
+				if broken := h.broken(); broken != "" {
+					h.Fatalf("broken before: %s", broken)
+				}
+				before := h.count("SELECT MAX(position) FROM transactions")
+				var id, was string
+				name, _, _ := strings.Cut(column, " ")
+				h.must(h.Rows.QueryRowContext(h.ctx, fmt.Sprintf("SELECT id, CAST(%s AS TEXT) FROM transactions WHERE position = %d", name, before-1)).Scan(&id, &was))
+				if h.dialect() == "postgres" {
+					h.tamperedOnce("ALTER TABLE transactions DISABLE TRIGGER transactions_stay", "UPDATE transactions SET "+column+" WHERE id = '"+id+"'")
+				} else {
+					h.tamperedOnce("DROP TRIGGER IF EXISTS transactions_stay", "UPDATE transactions SET "+column+" WHERE id = '"+id+"'")
+				}
+				if broken := h.broken(); !strings.Contains(broken, "positions_are_chained") {
+					h.Fatalf("found %q", broken)
+				}
+				if name != "amount_in_minor" && name != "attempt" && name != "effective_at" {
+					was = "'" + was + "'"
+				}
+				h.tamperedOnce("UPDATE transactions SET " + name + " = " + was + " WHERE id = '" + id + "'") // back, for the next
+			})
+		}
+	},
+	"what was taken out is found": func(h house) {
+		for i := range 3 {
+			_, _, err := h.Credit(h.ctx, credit(fmt.Sprint(i), 500))
+			h.must(err)
+		}
+		h.transactions()
+		h.tampered("transactions", "transactions_remain", "DELETE FROM transactions WHERE position = 2")
+		if broken := h.broken(); broken != "balances_are_sums positions_are_chained" {
+			h.Fatalf("found %q", broken)
+		}
+	},
+	"a balance that was changed is found": func(h house) {
+		id := h.accepted(1000)
+		_, err := h.Rows.ExecContext(h.ctx, "UPDATE balances SET held = held + 1")
+		h.must(err)
+		if broken := h.broken(); broken != "balances_are_sums held_is_open_payouts" {
+			h.Fatalf("found %q", broken)
+		}
+		_, err = h.Rows.ExecContext(h.ctx, "UPDATE balances SET held = held - 1")
+		h.must(err)
+		_, err = h.Rows.ExecContext(h.ctx, "UPDATE payouts SET status = 'executed', money = 'paid', step = 'done' WHERE id = '"+string(id)+"'")
+		h.must(err)
+		if broken := h.broken(); broken != "held_is_open_payouts money_is_where_the_row_says" {
+			h.Fatalf("found %q", broken)
+		}
+	},
+}
+
+func (h house) tamperedOnce(commands ...string) {
+	h.Helper()
+	for _, command := range commands {
+		if _, err := h.Rows.ExecContext(h.ctx, command); err != nil {
+			h.Fatalf("%s: %v", command, err)
+		}
+	}
+}
+
+// keeping tries to change what must stay.
+var keeping = group{
+	"SQL refuses whoever writes": func(h house) {
+		if h.Rows == nil {
+			h.Skip("these books have no rows")
+		}
+		id := h.accepted(1000)
+		h.created(id)
+		h.heard(id, 1, "executed", "")
+		other := h.accepted(500) // open, for what is refused of an open one
+		lost := h.failed(payout.ReasonInvalidIBAN)
+		h.transactions()
+		where := " WHERE payout_id = '" + string(id) + "'"
+		for _, command := range []string{
+			"UPDATE transactions SET amount_in_minor = 1" + where,
+			"UPDATE transactions SET from_account = 'house:fees'" + where,
+			"UPDATE transactions SET position = position + 1000" + where,
+			"UPDATE transactions SET position = NULL, hash = NULL" + where,
+			"DELETE FROM transactions" + where,
+			"UPDATE evidence SET provider_status = 'failed'" + where,
+			"UPDATE evidence SET stored_at = stored_at" + where,
+			"DELETE FROM evidence" + where,
+			"UPDATE timeline SET what = 'nothing'" + where,
+			"DELETE FROM timeline" + where,
+			"UPDATE sends SET answer = 'not_sent'" + where,
+			"UPDATE sends SET started_at = 1" + where,
+			"DELETE FROM sends" + where,
+			"UPDATE attempts SET body = 'x'" + where,
+			"UPDATE attempts SET idempotency_key = 'x'" + where,
+			"UPDATE attempts SET provider_payout_id = 'x'" + where,
+			"UPDATE attempts SET provider_payout_id = NULL" + where,
+			"UPDATE attempts SET closed_at = NULL" + where,
+			"DELETE FROM attempts" + where,
+			"UPDATE payouts SET amount_in_minor = 1 WHERE id = '" + string(other) + "'",
+			"UPDATE payouts SET player_id = 'x' WHERE id = '" + string(other) + "'",
+			"UPDATE payouts SET reference = 'x' WHERE id = '" + string(other) + "'",
+			"UPDATE payouts SET status = 'failed' WHERE id = '" + string(id) + "'", // executed stays, or is returned
+			"UPDATE payouts SET status = 'pending' WHERE id = '" + string(id) + "'",
+			"DELETE FROM payouts WHERE id = '" + string(id) + "'",
+			"UPDATE balances SET available = -1",
+			"UPDATE balances SET held = -1",
+			"UPDATE balances SET frozen = -1",
+			// A second outcome, another amount, an outcome of nothing held, a
+			// return of nothing paid, an exposure of what was settled, a
+			// movement to itself, of nothing, into the wrong slot.
+			transaction("release", id, "outcome", 1000, "a", "b"),
+			transaction("settle", other, "outcome", 499, "a", "b"),
+			transaction("settle", "nobody", "outcome", 500, "a", "b"),
+			transaction("return", other, "return", 500, "a", "b"),
+			transaction("return", lost, "return", 1000, "a", "b"),
+			transaction("expose", id, "exposure/1", 1000, "a", "b"),
+			transaction("settle", other, "outcome", 500, "a", "a"),
+			transaction("credit", "", "", 0, "a", "b"),
+			transaction("credit", "", "", -5, "a", "b"),
+			transaction("settle", other, "return", 500, "a", "b"),
+			transaction("settle", other, "", 500, "a", "b"),
+			transaction("credit", other, "outcome", 500, "a", "b"),
+			transaction("gift", "", "", 500, "a", "b"),
+		} {
+			if _, err := h.Rows.ExecContext(h.ctx, command); err == nil {
+				h.Errorf("not refused: %s", command)
+			}
+		}
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.owes(0, 1500, 0)
+	},
+	"a whole table is not emptied": func(h house) {
+		if h.dialect() != "postgres" {
+			h.Skip("SQLite has no TRUNCATE")
+		}
+		h.accepted(1000)
+		for _, table := range []string{"transactions", "evidence", "timeline", "sends", "attempts", "payouts"} {
+			if _, err := h.Rows.ExecContext(h.ctx, "TRUNCATE "+table+" CASCADE"); err == nil {
+				h.Fatalf("%s was emptied", table)
+			}
+		}
+	},
+}
+
+func transaction(kind string, id payout.ID, slot string, pence int64, from, to string) string {
+	null := func(s string) string {
+		if s == "" {
+			return "NULL"
+		}
+		return "'" + s + "'"
+	}
+	return fmt.Sprintf("INSERT INTO transactions (id, kind, payout_id, attempt, slot, from_account, to_account, amount_in_minor, currency, booked_at, effective_at) VALUES ('forged', '%s', %s, 1, %s, '%s', '%s', %d, 'GBP', 1, 1)",
+		kind, null(string(id)), null(slot), from, to, pence)
+}

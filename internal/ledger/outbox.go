@@ -1,0 +1,123 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"payouts/internal/payout"
+)
+
+// Claim takes up to limit events that are due for delivery, and keeps other
+// relays from them for hold. An event that is not marked in that time is due
+// again: at least once, in the order of version for those who sort.
+func (l *Ledger) Claim(ctx context.Context, limit int, hold time.Duration) (events []payout.Event, err error) {
+	err = l.inTx(ctx, "claim events", func(t tx) error {
+		events = nil
+		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries FROM outbox WHERE next_try_at <= ? ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
+			stored(t.now), limit)
+		if err := each(rows, err, func(rows *sql.Rows) error {
+			var e payout.Event
+			var at int64
+			err := rows.Scan(&e.ID, &e.Caller, &e.SubjectID, &e.Version, &e.Type, &at, &e.Data, &e.Tries)
+			e.OccurredAt = moment(at)
+			events = append(events, e)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if _, err := t.exec(ctx, "UPDATE outbox SET next_try_at = ? WHERE id = ?", stored(t.now.Add(hold)), e.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// Sent marks an event as delivered.
+func (l *Ledger) Sent(ctx context.Context, id string) error {
+	return l.inTx(ctx, "mark event sent", func(t tx) error {
+		_, err := t.exec(ctx, "UPDATE outbox SET sent_at = ?, tries = tries + 1, next_try_at = NULL, last_error = '' WHERE id = ?", stored(t.now), id)
+		return err
+	})
+}
+
+// NotSent keeps an event for another try at again, or for none when again is
+// zero; why is kept for people.
+func (l *Ledger) NotSent(ctx context.Context, id string, again time.Time, why string) error {
+	return l.inTx(ctx, "mark event unsent", func(t tx) error {
+		var next any
+		if !again.IsZero() {
+			next = stored(again)
+		}
+		_, err := t.exec(ctx, "UPDATE outbox SET tries = tries + 1, next_try_at = ?, last_error = ? WHERE id = ? AND sent_at IS NULL", next, why, id)
+		return err
+	})
+}
+
+// DuePayouts lists up to limit payouts that the sweeper must look at, and
+// gives each some time until it is due again.
+func (l *Ledger) DuePayouts(ctx context.Context, limit int) (due []payout.Due, err error) {
+	err = l.inTx(ctx, "due payouts", func(t tx) error {
+		due = nil
+		rows, err := t.rows(ctx, "SELECT id, kind, player_id, amount_in_minor, currency, status FROM payouts WHERE due_at <= ? ORDER BY due_at LIMIT ?"+t.d.skipLocked(), stored(t.now), limit)
+		if err := each(rows, err, func(rows *sql.Rows) error {
+			var d payout.Due
+			err := rows.Scan(&d.ID, &d.Kind, &d.PlayerID, &d.Money.Minor, &d.Money.Currency, &d.Status)
+			due = append(due, d)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, d := range due {
+			if _, err := t.exec(ctx, "UPDATE payouts SET due_at = ? WHERE id = ?", stored(t.now.Add(sweepLook*l.timing.SweepEvery)), string(d.ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return due, err
+}
+
+// Unread lists payouts whose news no step has applied, though their runs were
+// woken at least age ago: they are to be woken again. The pauses double, so
+// that an outage of days wakes a run some fifteen times, not thousands.
+func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list []payout.Stored, err error) {
+	err = l.inTx(ctx, "unread", func(t tx) error {
+		list = nil
+		const oldest = "(SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL)"
+		rows, err := t.rows(ctx, `SELECT id, kind, (SELECT MIN(i.id) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL) FROM payouts
+			WHERE woken_at <= ? AND due_at IS NOT NULL AND ? - woken_at >= woken_at - `+oldest+` ORDER BY woken_at LIMIT ?`+t.d.skipLocked(),
+			stored(t.now.Add(-age)), stored(t.now), limit)
+		if err := each(rows, err, func(rows *sql.Rows) error {
+			var s payout.Stored
+			err := rows.Scan(&s.PayoutID, &s.Kind, &s.InboxID)
+			list = append(list, s)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, s := range list {
+			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// CountOpen counts payouts that are not final, by status: for the sweeper's report.
+func (l *Ledger) CountOpen(ctx context.Context) (map[payout.Status]int, error) {
+	counts := map[payout.Status]int{}
+	rows, err := l.query(ctx, "SELECT status, COUNT(*) FROM payouts WHERE due_at IS NOT NULL GROUP BY status")
+	return counts, each(rows, err, func(rows *sql.Rows) error {
+		var s payout.Status
+		var n int
+		err := rows.Scan(&s, &n)
+		counts[s] = n
+		return err
+	})
+}

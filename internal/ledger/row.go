@@ -1,0 +1,349 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"payouts/internal/payout"
+)
+
+// row is a payout's row inside a transaction that holds its lock. Steps
+// change its fields and save once.
+type row struct {
+	t tx
+	l *Ledger
+
+	id                                        payout.ID
+	kind                                      payout.Kind
+	caller, key, player                       string
+	money                                     payout.Money
+	merchant, user, source, reference, letter string // letter: metadata as JSON
+
+	status         payout.Status
+	moneyAt        payout.MoneyAt
+	reason         payout.Reason
+	providerStatus string
+	flaps          int
+	claimed        string
+	claimedAt      time.Time
+	attempt        int
+	step           payout.Step
+	nextStepAt     time.Time
+	parkKind       payout.CaseKind // with step park: what to ask a person
+	parkWhy        string
+	version        int
+	created        time.Time
+
+	was payout.Status // as stored, to see that a status changed
+}
+
+const rowColumns = `id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id, payment_source_id,
+	reference, metadata, status, money, failure_reason, provider_status, flaps, claimed_status, claimed_at, attempt, step, next_step_at,
+	park_kind, park_why, version, created_at`
+
+func (r *row) scan(from interface{ Scan(...any) error }) error {
+	var claimedAt, nextStepAt, created int64
+	err := from.Scan(&r.id, &r.kind, &r.caller, &r.key, &r.player, &r.money.Minor, &r.money.Currency, &r.merchant, &r.user, &r.source,
+		&r.reference, &r.letter, &r.status, &r.moneyAt, &r.reason, &r.providerStatus, &r.flaps, &r.claimed, &claimedAt, &r.attempt, &r.step,
+		&nextStepAt, &r.parkKind, &r.parkWhy, &r.version, &created)
+	r.claimedAt, r.nextStepAt, r.created, r.was = moment(claimedAt), moment(nextStepAt), moment(created), r.status
+	return err
+}
+
+// lock reads a payout's row and keeps every other transaction from changing
+// it until this one ends.
+func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID) (*row, error) {
+	r := &row{t: t, l: l}
+	err := r.scan(t.row(ctx, "SELECT "+rowColumns+" FROM payouts WHERE id = ?"+t.d.forUpdate(), string(id)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
+	}
+	return r, err
+}
+
+func (r *row) metadata() map[string]string {
+	m := map[string]string{}
+	_ = json.Unmarshal([]byte(r.letter), &m) // we wrote it
+	return m
+}
+
+func (r *row) intent(a attempt) payout.Intent {
+	return payout.Intent{ID: r.id, Attempt: a.number, ProviderID: a.providerID, Money: r.money, MerchantAccountID: r.merchant,
+		UserID: r.user, PaymentSourceID: r.source, Reference: r.reference}
+}
+
+// final says that nothing more is to be done.
+func (r *row) final() bool { return r.status.Final() && r.step == payout.StepDone }
+
+// become moves the status where an arrow leads, and says whether it did.
+func (r *row) become(next payout.Status) bool {
+	if r.status == next || !r.status.MayBecome(next) {
+		return false
+	}
+	r.status = next
+	return true
+}
+
+// next sets what happens after this transaction. A zero wait is "now".
+func (r *row) next(step payout.Step, wait time.Duration) {
+	r.step, r.nextStepAt = step, r.t.now.Add(wait)
+	if step == payout.StepDone {
+		r.nextStepAt = time.Time{}
+	}
+}
+
+// park makes the next step a question to a person.
+func (r *row) park(kind payout.CaseKind, why string) {
+	r.next(payout.StepPark, 0)
+	r.parkKind, r.parkWhy = kind, why
+}
+
+// position is what the row tells its run. caseID is looked up where a person
+// is asked.
+func (r *row) position(ctx context.Context) (payout.Position, error) {
+	p := payout.Position{Status: r.status, Step: r.step, Attempt: r.attempt, Reason: r.reason}
+	if !r.nextStepAt.IsZero() && (r.step == payout.StepWait || r.step == payout.StepTryAgain) {
+		// Never 0: 0 means that there is no timer at all.
+		p.Wait = max(r.nextStepAt.Sub(r.t.now), time.Millisecond)
+	}
+	if r.status == payout.StatusParked {
+		err := r.t.row(ctx, "SELECT id FROM cases WHERE payout_id = ? AND status = 'open' ORDER BY opened_at LIMIT 1", string(r.id)).Scan(&p.CaseID)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// sweepGrace is how long after its next step is due a payout is given before
+// the sweeper asks whether its run still exists; sweepLook is how often it
+// asks at the most. Both in sweeper periods.
+const (
+	sweepGrace = 1
+	sweepLook  = 5
+)
+
+// dueAt is when the sweeper looks at the row: nil when it needs none.
+func (r *row) dueAt() any {
+	if r.final() {
+		return nil
+	}
+	at := r.t.now
+	if r.nextStepAt.After(at) {
+		at = r.nextStepAt
+	}
+	every := r.l.timing.SweepEvery
+	at = at.Add(sweepGrace * every)
+	if latest := r.t.now.Add(sweepLook * every); at.After(latest) {
+		at = latest
+	}
+	return stored(at)
+}
+
+// save writes the row. When the status changed it counts the version up and
+// writes the outbox row, so that neither exists without the other.
+func (r *row) save(ctx context.Context) (payout.Position, error) {
+	if r.status != r.was {
+		r.version++
+		if err := r.tell(ctx); err != nil {
+			return payout.Position{}, err
+		}
+		r.was = r.status
+	}
+	_, err := r.t.exec(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
+		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ? WHERE id = ?`,
+		string(r.status), string(r.moneyAt), string(r.reason), r.providerStatus, r.flaps, r.claimed, stored(r.claimedAt), r.attempt,
+		string(r.step), stored(r.nextStepAt), string(r.parkKind), r.parkWhy, r.version, r.dueAt(), stored(r.t.now), string(r.id))
+	if err != nil {
+		return payout.Position{}, err
+	}
+	return r.position(ctx)
+}
+
+// eventData is the data of payout.<status> and refund.<status>: what the game
+// backend needs, by our ids and its own, without anything sealed.
+type eventData struct {
+	ID            payout.ID         `json:"id"`
+	PlayerID      string            `json:"player_id"`
+	Minor         int64             `json:"amount_in_minor"`
+	Currency      payout.Currency   `json:"currency"`
+	Status        payout.Status     `json:"status"`
+	Money         payout.MoneyAt    `json:"money"`
+	Reason        payout.Reason     `json:"failure_reason,omitempty"`
+	PlayerMessage string            `json:"player_message"`
+	Metadata      map[string]string `json:"metadata,omitempty"`
+}
+
+// tell writes the outbox row of the status the payout has now.
+func (r *row) tell(ctx context.Context) error {
+	data, err := json.Marshal(eventData{r.id, r.player, r.money.Minor, r.money.Currency, r.status, r.moneyAt, r.reason,
+		payout.PlayerMessage(r.status, r.reason), r.metadata()})
+	if err != nil {
+		return err
+	}
+	return r.t.post(ctx, r.caller, string(r.id), r.version, fmt.Sprintf("%s.%s", r.kind, r.status), data)
+}
+
+// post writes an outbox row. Its id follows from what it is about, so that a
+// repeat is seen as one by the game backend too.
+func (t tx) post(ctx context.Context, caller, subject string, version int, kind string, data []byte) error {
+	id := uuid.NewSHA1(outboxIDs, fmt.Appendf(nil, "%s/%d/%s", subject, version, kind))
+	_, err := t.exec(ctx, `INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		id.String(), caller, subject, version, kind, stored(t.now), string(data), stored(t.now))
+	return err
+}
+
+var outboxIDs = uuid.MustParse("9b0f8f0e-6d1c-5d0e-9a55-6c1f5a1f2d05")
+
+// note writes a line of the timeline.
+func (r *row) note(ctx context.Context, evidenceID, format string, args ...any) error {
+	_, err := r.t.exec(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
+		SELECT CAST(? AS TEXT), COALESCE(MAX(number), 0) + 1, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) FROM timeline WHERE payout_id = ?`,
+		string(r.id), stored(r.t.now), string(r.status), fmt.Sprintf(format, args...), evidenceID, string(r.id))
+	return err
+}
+
+// attempt is a row of attempts.
+type attempt struct {
+	number         int
+	key            string
+	body           []byte
+	providerID     string
+	status         string
+	reason         payout.Reason
+	keyReused      bool
+	askedAt        time.Time
+	created        time.Time
+	createdThereAt time.Time
+	closed         bool
+}
+
+const (
+	attemptOpen     = "open"     // no id of theirs known
+	attemptCreated  = "created"  // at the provider, undecided
+	attemptRefused  = "refused"  // a definitive no at creation
+	attemptFailed   = "failed"   // a definitive no later
+	attemptExecuted = "executed" // paid
+)
+
+const attemptColumns = "number, idempotency_key, body, COALESCE(provider_payout_id, ''), status, failure_reason, key_reused, asked_at, created_at, created_there_at, closed_at IS NOT NULL"
+
+func (a *attempt) scan(from interface{ Scan(...any) error }) error {
+	var askedAt, created, createdThereAt int64
+	err := from.Scan(&a.number, &a.key, &a.body, &a.providerID, &a.status, &a.reason, &a.keyReused, &askedAt, &created, &createdThereAt, &a.closed)
+	a.askedAt, a.created, a.createdThereAt = moment(askedAt), moment(created), moment(createdThereAt)
+	return err
+}
+
+func (r *row) attemptNumber(ctx context.Context, n int) (attempt, error) {
+	var a attempt
+	err := a.scan(r.t.row(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? AND number = ?", string(r.id), n))
+	if err != nil {
+		return a, fmt.Errorf("attempt %d: %w", n, err)
+	}
+	return a, nil
+}
+
+// attempts reads all attempts, oldest first.
+func (r *row) attempts(ctx context.Context) ([]attempt, error) {
+	var list []attempt
+	rows, err := r.t.rows(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? ORDER BY number", string(r.id))
+	return list, each(rows, err, func(rows *sql.Rows) error {
+		var a attempt
+		list = append(list, a)
+		return list[len(list)-1].scan(rows)
+	})
+}
+
+// paidBeside lists the attempts, but for attempt n, that are known as executed.
+func (r *row) paidBeside(ctx context.Context, n int) (paid []attempt, err error) {
+	attempts, err := r.attempts(ctx)
+	for _, a := range attempts {
+		if a.number != n && a.status == attemptExecuted {
+			paid = append(paid, a)
+		}
+	}
+	return paid, err
+}
+
+func (r *row) saveAttempt(ctx context.Context, a attempt) error {
+	var closedAt any
+	if a.closed {
+		closedAt = stored(r.t.now)
+	}
+	var providerID any
+	if a.providerID != "" {
+		providerID = a.providerID
+	}
+	reused := 0
+	if a.keyReused {
+		reused = 1
+	}
+	_, err := r.t.exec(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
+		closed_at = COALESCE(closed_at, CAST(? AS BIGINT)) WHERE payout_id = ? AND number = ?`,
+		providerID, a.status, string(a.reason), reused, stored(a.askedAt), stored(a.createdThereAt), closedAt, string(r.id), a.number)
+	return err
+}
+
+// begin writes attempt n with its key and the exact bytes of every send.
+func (r *row) begin(ctx context.Context, n int) error {
+	body, err := r.l.encode(r.intent(attempt{number: n}), r.metadata())
+	if err != nil {
+		return fmt.Errorf("encode attempt %d: %w", n, err)
+	}
+	_, err = r.t.exec(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		string(r.id), n, payout.Key(r.id, n), body, attemptOpen, stored(r.t.now))
+	return err
+}
+
+// The words of evidence that a create's answer is, beside the provider's own.
+const (
+	evidenceCreated = "created"
+	evidenceRefused = "refused"
+)
+
+// evidence stores what was heard, sealed, and answers with its id.
+func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Word) (string, error) {
+	id := uuid.Must(uuid.NewV7()).String()
+	key, sealed := r.l.seal.seal("evidence/"+id, w.Raw)
+	_, err := r.t.exec(ctx, `INSERT INTO evidence (id, payout_id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, decided_at,
+		stored_at, seal_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, string(r.id), a.number, kind, w.ProviderID, w.Status, string(w.Reason), stored(w.AskedAt), stored(w.DecidedAt), stored(r.t.now), key, sealed)
+	return id, err
+}
+
+// openCase opens a case unless one of its kind is open for this payout.
+func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) error {
+	var open int
+	if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND subject = '' AND status = 'open'", string(r.id), string(kind)).Scan(&open); err != nil || open > 0 {
+		return err
+	}
+	id := uuid.Must(uuid.NewV7()).String()
+	if _, err := r.t.exec(ctx, `INSERT INTO cases (id, kind, status, payout_id, why, version, opened_at) VALUES (?, ?, 'open', ?, ?, 1, ?)`,
+		id, string(kind), string(r.id), why, stored(r.t.now)); err != nil {
+		return err
+	}
+	data, err := json.Marshal(map[string]any{"id": id, "kind": kind, "payout_id": r.id, "why": why})
+	if err != nil {
+		return err
+	}
+	return r.t.post(ctx, r.caller, id, 1, "case.opened", data)
+}
+
+// closeCases closes the open cases of these kinds, because evidence answered
+// them.
+func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
+	for _, kind := range kinds {
+		if _, err := r.t.exec(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND status = 'open'`,
+			stored(r.t.now), string(r.id), string(kind)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

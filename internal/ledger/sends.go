@@ -1,0 +1,240 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"payouts/internal/payout"
+)
+
+// sent is what the send log says about one attempt.
+type sent struct {
+	count      int       // rows
+	unresolved int       // rows that may have reached the provider and got no definitive answer
+	first      time.Time // when the first unresolved one started
+	inFlight   time.Time // the latest deadline of rows without an answer; zero: none
+}
+
+func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
+	var s sent
+	rows, err := r.t.rows(ctx, "SELECT started_at, deadline_at, COALESCE(answer, '') FROM sends WHERE payout_id = ? AND attempt = ? ORDER BY number", string(r.id), attempt)
+	return s, each(rows, err, func(rows *sql.Rows) error {
+		var started, deadline int64
+		var answer payout.Answer
+		if err := rows.Scan(&started, &deadline, &answer); err != nil {
+			return err
+		}
+		s.count++
+		if answer == "" && moment(deadline).After(s.inFlight) {
+			s.inFlight = moment(deadline)
+		}
+		// A refusal counts too: it was written beside an unresolved send, else
+		// the attempt were closed and nobody asked.
+		if answer != payout.AnswerNotSent {
+			if s.unresolved++; s.unresolved == 1 {
+				s.first = moment(started)
+			}
+		}
+		return nil
+	})
+}
+
+// OpenSend asks for permission to send the latest attempt with a token that
+// ends at tokenExpires, and writes the send log's row. Permission is given
+// only while the attempt is open and the latest, the payout not final, and a
+// resend within KEY_WINDOW of the first send that may have arrived. Without
+// permission Send.Number is 0, and the position says what to do instead.
+//
+//	Clock: ours; the send must not leave after Send.Deadline
+func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.Time) (send payout.Send, p payout.Position, err error) {
+	err = l.inTx(ctx, "open send", func(t tx) error {
+		send = payout.Send{}
+		r, err := l.lock(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		if r.step != payout.StepCreate {
+			p, err = r.position(ctx)
+			return err
+		}
+		a, err := r.attemptNumber(ctx, r.attempt)
+		if err != nil {
+			return err
+		}
+		if learnt, err := r.learn(ctx, &a); err != nil || learnt {
+			if err == nil {
+				p, err = r.save(ctx)
+			}
+			return err
+		}
+		s, err := r.sent(ctx, a.number)
+		if err != nil {
+			return err
+		}
+		if s.unresolved == 0 {
+			s.first = t.now // this one will be
+		}
+		switch {
+		case a.closed:
+			return fmt.Errorf("attempt %d is closed while the next step is to send it", a.number)
+		case a.keyReused:
+			r.park(payout.CaseUnknownOutcome, "the provider knows this attempt's idempotency key with another body: it may have been created by an earlier send")
+		case s.unresolved > 0 && t.now.After(s.first.Add(l.timing.KeyWindow)):
+			r.park(payout.CaseUnknownOutcome, fmt.Sprintf("sent %d times since %s without a definitive answer, and the window of %s in which the same key may be sent again is over",
+				s.count, s.first.Format(time.RFC3339), l.timing.KeyWindow))
+		case tokenExpires.After(s.first.Add(l.timing.KeyLife - payout.KeyMargin)):
+			return fmt.Errorf("the access token outlives the idempotency key: it ends %s, the key may be forgotten from %s on; lower KEY_WINDOW",
+				tokenExpires.Format(time.RFC3339), s.first.Add(l.timing.KeyLife).Format(time.RFC3339))
+		default:
+			send = payout.Send{PayoutID: r.id, Kind: r.kind, Attempt: a.number, Number: s.count + 1, Key: a.key, Body: a.body, Deadline: t.now.Add(l.timing.SendFor)}
+			if _, err := t.exec(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+				string(id), a.number, send.Number, stored(t.now), stored(send.Deadline), stored(tokenExpires)); err != nil {
+				return err
+			}
+		}
+		p, err = r.save(ctx)
+		return err
+	})
+	return send, p, err
+}
+
+// CloseSend writes a send's answer beside it and judges it: created, refused
+// (only when no other send of the attempt may have arrived), or still to send.
+//
+//	Repeats: safe; a send is answered once, later answers change nothing
+func (l *Ledger) CloseSend(ctx context.Context, send payout.Send, c payout.Created) (p payout.Position, err error) {
+	err = l.inTx(ctx, "close send", func(t tx) error {
+		r, err := l.lock(ctx, t, send.PayoutID)
+		if err != nil {
+			return err
+		}
+		a, err := r.attemptNumber(ctx, send.Attempt)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, "UPDATE sends SET answer = ?, answered_at = ?, detail = ? WHERE payout_id = ? AND attempt = ? AND number = ? AND answer IS NULL",
+			string(c.Answer), stored(t.now), c.Detail, string(send.PayoutID), send.Attempt, send.Number)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			if err := r.answered(ctx, &a, send, c); err != nil {
+				return err
+			}
+			if err := r.saveAttempt(ctx, a); err != nil {
+				return err
+			}
+		}
+		p, err = r.save(ctx)
+		return err
+	})
+	return p, err
+}
+
+func (r *row) answered(ctx context.Context, a *attempt, send payout.Send, c payout.Created) error {
+	switch c.Answer {
+	case payout.AnswerCreated:
+		return r.createdThere(ctx, a, c)
+	case payout.AnswerRefused:
+		s, err := r.sent(ctx, a.number)
+		if err != nil {
+			return err
+		}
+		if s.unresolved > 1 || a.closed || a.providerID != "" || a.number != r.attempt { // this one and another
+			return r.note(ctx, "", "attempt %d: refused, but an earlier send may have arrived: still unknown", a.number)
+		}
+		evidenceID, err := r.evidence(ctx, *a, "create", payout.Word{Status: evidenceRefused, Reason: c.Reason, AskedAt: r.t.now, Raw: c.Raw})
+		if err != nil {
+			return err
+		}
+		a.status, a.reason, a.closed = attemptRefused, c.Reason, true
+		return r.failedAttempt(ctx, *a, evidenceID, "refused by the provider")
+	case payout.AnswerUnknown:
+		a.keyReused = a.keyReused || c.KeyReused
+		if send.Number == 1 {
+			return r.note(ctx, "", "attempt %d: sent, no answer yet (%s)", a.number, c.Detail)
+		}
+	}
+	return nil // not sent: nothing happened
+}
+
+// createdThere takes the provider's id into the attempt.
+func (r *row) createdThere(ctx context.Context, a *attempt, c payout.Created) error {
+	evidenceID, err := r.evidence(ctx, *a, "create", payout.Word{ProviderID: c.ProviderID, Status: evidenceCreated, AskedAt: r.t.now, Raw: c.Raw})
+	if err != nil {
+		return err
+	}
+	if a.providerID != "" && a.providerID != c.ProviderID {
+		why := fmt.Sprintf("attempt %d has two payouts at the provider: %s and %s", a.number, a.providerID, c.ProviderID)
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, why)
+	}
+	if a.providerID == c.ProviderID {
+		return nil
+	}
+	return r.known(ctx, a, c.ProviderID, evidenceID)
+}
+
+// known says that an attempt is at the provider, under an id.
+func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID string) error {
+	var owner string
+	switch err := r.t.row(ctx, "SELECT payout_id FROM attempts WHERE provider_payout_id = ?", providerID).Scan(&owner); {
+	case err == nil:
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was answered with %s, which is the provider's id of another attempt, of payout %s", a.number, providerID, owner))
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	a.providerID, a.createdThereAt = providerID, r.t.now
+	if a.closed { // a send that was slower than the verdict: somebody must look
+		why := fmt.Sprintf("attempt %d was closed as %s and then turned out to exist at the provider as %s", a.number, a.status, providerID)
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, why)
+	}
+	a.status = attemptCreated
+	// Events that overtook the answer find their payout now.
+	n, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, providerID)
+	if err != nil {
+		return err
+	}
+	var unread int
+	if err := r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&unread); err != nil {
+		return err
+	}
+	paid, err := r.paidBeside(ctx, a.number)
+	if err != nil {
+		return err
+	}
+	parking := r.step == payout.StepPark
+	switch answered := len(paid) == 0 && (!parking || r.parkKind == payout.CaseUnknownOutcome); {
+	case answered:
+		r.become(payout.StatusPending)
+		if r.next(payout.StepWait, r.l.timing.PollFirst); n > 0 || unread > 0 {
+			r.next(payout.StepReconcile, 0)
+		}
+	case !parking: // parked, and an id does not answer what is asked; there is something to poll now
+		r.next(payout.StepWait, r.l.timing.PollFirst)
+	}
+	if err := r.closeCases(ctx, payout.CaseUnknownOutcome); err != nil {
+		return err
+	}
+	return r.note(ctx, evidenceID, "created at the provider (attempt %d)", a.number)
+}
+
+// learn takes the provider's id from an event that overtook the create's
+// answer and names this attempt in its metadata.
+func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
+	if a.providerID != "" {
+		return false, nil
+	}
+	var providerID string
+	rows, err := r.t.rows(ctx, `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND attempt = ? AND provider_payout_id <> '' AND applied_at IS NULL
+		ORDER BY received_at LIMIT 1`, string(r.id), a.number)
+	if err := each(rows, err, func(rows *sql.Rows) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
+		return false, err
+	}
+	if err := r.known(ctx, a, providerID, ""); err != nil {
+		return false, err
+	}
+	return true, r.saveAttempt(ctx, *a)
+}

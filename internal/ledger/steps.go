@@ -1,0 +1,274 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"payouts/internal/payout"
+)
+
+// step runs fn when the row's next step is want; otherwise the row's position
+// is the answer. That is how every compensation repeats the check of the one
+// that judged: a run that lags finds another step there.
+func (l *Ledger) step(ctx context.Context, id payout.ID, want payout.Step, fn func(*row) error) (p payout.Position, err error) {
+	err = l.inTx(ctx, string(want), func(t tx) error {
+		r, err := l.lock(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		if r.step != want {
+			p, err = r.position(ctx)
+			return err
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+		p, err = r.save(ctx)
+		return err
+	})
+	return p, err
+}
+
+// Earlier lists all attempts that have an id at the provider: they are read
+// once more before another attempt begins.
+func (l *Ledger) Earlier(ctx context.Context, id payout.ID) (asks []payout.Ask, err error) {
+	err = l.inTx(ctx, "earlier", func(t tx) error {
+		asks = nil
+		r, err := l.lock(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		attempts, err := r.attempts(ctx)
+		for _, a := range attempts {
+			if a.providerID != "" {
+				asks = append(asks, payout.Ask{Attempt: a.number, ProviderID: a.providerID})
+			}
+		}
+		return err
+	})
+	return asks, err
+}
+
+// TryAgain begins the next attempt, when the rest is over and every earlier
+// attempt is failed in words asked just now; any that is not parks the payout.
+//
+//	Repeats: safe; the attempt begins once
+func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Asked) (payout.Position, error) {
+	return l.step(ctx, id, payout.StepTryAgain, func(r *row) error {
+		if r.nextStepAt.After(r.t.now) {
+			return nil // still resting
+		}
+		attempts, err := r.attempts(ctx)
+		if err != nil {
+			return err
+		}
+		said := map[int]payout.Word{}
+		for _, word := range words {
+			said[word.Attempt] = word.Word
+		}
+		for _, a := range attempts {
+			if a.providerID == "" {
+				if !a.closed {
+					return fmt.Errorf("attempt %d is open while the next one is to begin", a.number)
+				}
+				continue // refused: never created
+			}
+			w, asked := said[a.number]
+			if !asked {
+				return fmt.Errorf("attempt %d was not asked about", a.number)
+			}
+			if payout.ReadVerdict(w.Status) == payout.VerdictFailed && r.intent(a).Mismatch(w) == "" {
+				continue
+			}
+			evidenceID, err := r.evidence(ctx, a, "get", w)
+			if err != nil {
+				return err
+			}
+			if payout.ReadVerdict(w.Status) == payout.VerdictExecuted && r.intent(a).Mismatch(w) == "" {
+				if err := r.executedLate(ctx, &a, w, evidenceID); err != nil {
+					return err
+				}
+				return r.saveAttempt(ctx, a)
+			}
+			return r.doubt(ctx, payout.CaseContradiction, evidenceID,
+				fmt.Sprintf("attempt %d failed and is now %s at the provider; no further attempt is made", a.number, w.Status))
+		}
+		r.attempt++
+		if err := r.begin(ctx, r.attempt); err != nil {
+			return err
+		}
+		r.status, r.providerStatus, r.reason = payout.StatusPending, "", ""
+		r.next(payout.StepCreate, 0)
+		return r.note(ctx, "", "attempt %d begins", r.attempt)
+	})
+}
+
+// lost checks that the latest attempt ended without paying, that no other one
+// paid, and that nothing of the payout is on its way, and answers with it.
+func (r *row) lost(ctx context.Context) (attempt, error) {
+	a, err := r.attemptNumber(ctx, r.attempt)
+	if err != nil {
+		return a, err
+	}
+	if !a.closed || (a.status != attemptFailed && a.status != attemptRefused) {
+		return a, fmt.Errorf("attempt %d is %s: only a failed or refused one gives the money back", a.number, a.status)
+	}
+	if paid, err := r.paidBeside(ctx, a.number); err != nil || len(paid) > 0 {
+		if err == nil {
+			err = fmt.Errorf("attempt %d was executed: the money is not given back", paid[0].number)
+		}
+		return a, err
+	}
+	s, err := r.sent(ctx, a.number)
+	if err == nil && s.inFlight.After(r.t.now) {
+		err = &payout.InFlight{Until: s.inFlight}
+	}
+	return a, err
+}
+
+// Release credits the player back: held → available.
+//
+//	Repeats: safe; the outcome slot is filled once
+//	Errors:  *payout.InFlight while a send has no answer
+func (l *Ledger) Release(ctx context.Context, id payout.ID) (payout.Position, error) {
+	return l.giveUp(ctx, id, payout.StepRelease, KindRelease, "available", payout.MoneyReleased, "credited back to the player")
+}
+
+// Freeze sets the money aside where no machine spends it, and opens a case.
+//
+//	Repeats: safe; the outcome slot is filled once
+//	Errors:  *payout.InFlight while a send has no answer
+func (l *Ledger) Freeze(ctx context.Context, id payout.ID) (payout.Position, error) {
+	return l.giveUp(ctx, id, payout.StepFreeze, KindFreeze, "frozen", payout.MoneyFrozen, "frozen for a regulatory reason")
+}
+
+func (l *Ledger) giveUp(ctx context.Context, id payout.ID, step payout.Step, kind TransactionKind, to string, at payout.MoneyAt, what string) (payout.Position, error) {
+	return l.step(ctx, id, step, func(r *row) error {
+		a, err := r.lost(ctx)
+		if err != nil {
+			return err
+		}
+		evidenceID, err := r.evidenceOf(ctx, a.number, payout.ProviderFailed, evidenceRefused)
+		if err != nil {
+			return err
+		}
+		if err := r.t.book(ctx, entry{kind: kind, payoutID: r.id, attempt: a.number, slot: "outcome", evidence: evidenceID, money: r.money,
+			from: playerAccount(r.player, "held"), to: playerAccount(r.player, to)}); err != nil {
+			return err
+		}
+		if err := r.shift(ctx, "held", to); err != nil {
+			return err
+		}
+		r.moneyAt = at
+		if err := r.mustBecome(payout.StatusFailed); err != nil {
+			return err
+		}
+		r.next(payout.StepDone, 0)
+		if err := r.note(ctx, evidenceID, "failed: %s; %s %s", r.reason, r.money, what); err != nil {
+			return err
+		}
+		if kind == KindFreeze {
+			err = r.openCase(ctx, payout.CaseBlocked, "stopped by the provider for a regulatory reason; the money is frozen until compliance decides")
+		}
+		return err
+	})
+}
+
+// evidenceOf finds the newest evidence that says one of two words of an
+// attempt: what a money move names as its cause.
+func (r *row) evidenceOf(ctx context.Context, attempt int, word, orWord string) (string, error) {
+	var id string
+	err := r.t.row(ctx, "SELECT id FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_status IN (?, ?) ORDER BY stored_at DESC, id DESC LIMIT 1",
+		string(r.id), attempt, word, orWord).Scan(&id)
+	if err != nil {
+		return "", fmt.Errorf("evidence that attempt %d is %s: %w", attempt, word, err)
+	}
+	return id, nil
+}
+
+// Return books that the bank sent the money back: merchant → available, or →
+// frozen while a blocked case of the payout is open. What was never seen
+// executed is settled first, so that the books show both movements.
+//
+//	Repeats: safe; the return slot is filled once
+func (l *Ledger) Return(ctx context.Context, id payout.ID) (payout.Position, error) {
+	return l.step(ctx, id, payout.StepReturn, func(r *row) error {
+		a, err := r.attemptNumber(ctx, r.attempt)
+		if err != nil {
+			return err
+		}
+		evidenceID, err := r.evidenceOf(ctx, a.number, payout.ProviderFailed, evidenceRefused)
+		if err != nil {
+			return err
+		}
+		if r.moneyAt == payout.MoneyHeld {
+			if err := r.t.book(ctx, entry{kind: KindSettle, payoutID: r.id, attempt: a.number, slot: "outcome", evidence: evidenceID, money: r.money,
+				from: playerAccount(r.player, "held"), to: merchantAccount(r.merchant)}); err != nil {
+				return err
+			}
+			if err := r.shift(ctx, "held", ""); err != nil {
+				return err
+			}
+		}
+		var blocked int
+		if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND status = 'open'", string(r.id), string(payout.CaseBlocked)).Scan(&blocked); err != nil {
+			return err
+		}
+		to := "available"
+		if blocked > 0 {
+			to = "frozen"
+		}
+		if err := r.t.book(ctx, entry{kind: KindReturn, payoutID: r.id, attempt: a.number, slot: "return", evidence: evidenceID, money: r.money,
+			from: merchantAccount(r.merchant), to: playerAccount(r.player, to)}); err != nil {
+			return err
+		}
+		if err := r.shift(ctx, "", to); err != nil {
+			return err
+		}
+		if err := r.mustBecome(payout.StatusReturned); err != nil {
+			return err
+		}
+		r.moneyAt = payout.MoneyReturned
+		r.next(payout.StepDone, 0)
+		return r.note(ctx, evidenceID, "returned by the bank; %s credited back to the player", r.money)
+	})
+}
+
+// OpenCase parks the payout: a case for a person, the money stays held.
+//
+//	Repeats: safe; one open case of a kind per payout
+func (l *Ledger) OpenCase(ctx context.Context, id payout.ID) (payout.Position, error) {
+	return l.step(ctx, id, payout.StepPark, func(r *row) error {
+		if err := r.openCase(ctx, r.parkKind, r.parkWhy); err != nil {
+			return err
+		}
+		if err := r.mustBecome(payout.StatusParked); err != nil {
+			return err
+		}
+		a, err := r.attemptNumber(ctx, r.attempt)
+		if err != nil {
+			return err
+		}
+		if r.next(payout.StepWait, l.timing.PollMax); a.providerID == "" {
+			r.nextStepAt = time.Time{} // nothing to poll: only news helps
+		}
+		err = r.note(ctx, "", "parked: %s", r.parkWhy)
+		r.parkKind, r.parkWhy = "", ""
+		return err
+	})
+}
+
+// Position is where a payout stands, without changing anything.
+//
+//	Errors: payout.ErrNotFound
+func (l *Ledger) Position(ctx context.Context, id payout.ID) (p payout.Position, err error) {
+	err = l.inTx(ctx, "position", func(t tx) error {
+		r, err := l.lock(ctx, t, id)
+		if err == nil {
+			p, err = r.position(ctx)
+		}
+		return err
+	})
+	return p, err
+}
