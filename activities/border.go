@@ -1,0 +1,47 @@
+package activities
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"payouts/internal/payout"
+)
+
+// The types of errors that leave an activity. They lie in histories: add,
+// never rename.
+const (
+	errNotFound    = "not_found"   // no such payout: the only error that is final
+	errUnavailable = "unavailable" // the database or the provider did not answer
+	errInFlight    = "in_flight"   // a send has no answer yet
+	errUndecided   = "undecided"   // polled, nothing new
+)
+
+// border packs an error once, unwrapped: Go types do not survive the trip to
+// the workflow, and a wrapped final error would be retried.
+func border(err error) error {
+	var inFlight *payout.InFlight
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &inFlight):
+		return temporal.NewApplicationErrorWithOptions(err.Error(), errInFlight, temporal.ApplicationErrorOptions{
+			NextRetryDelay: max(time.Until(inFlight.Until), time.Second), Category: temporal.ApplicationErrorCategoryBenign})
+	case errors.Is(err, payout.ErrNotFound):
+		return temporal.NewApplicationErrorWithOptions(err.Error(), errNotFound, temporal.ApplicationErrorOptions{NonRetryable: true})
+	}
+	return temporal.NewApplicationErrorWithOptions(err.Error(), errUnavailable, temporal.ApplicationErrorOptions{})
+}
+
+// retry asks for the same send again: what is not created and not refused may
+// have arrived, or did not arrive yet.
+func retry(answer payout.Answer, after time.Duration, err error) error {
+	return temporal.NewApplicationErrorWithOptions(err.Error(), string(answer), temporal.ApplicationErrorOptions{NextRetryDelay: after})
+}
+
+// undecided asks for the next poll after the pause the ledger set.
+func undecided(at payout.Position) error {
+	return temporal.NewApplicationErrorWithOptions("the provider has not decided", errUndecided, temporal.ApplicationErrorOptions{
+		NextRetryDelay: at.Wait, Category: temporal.ApplicationErrorCategoryBenign, Details: []any{at}})
+}

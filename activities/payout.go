@@ -1,0 +1,190 @@
+// Package activities touches the world for the workflows: each method unpacks
+// its input, calls the ledger and the provider, and packs the error. What a
+// step means is decided in the ledger.
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"payouts/internal/payout"
+)
+
+// Ledger is what the activities need of the books.
+type Ledger interface {
+	Position(context.Context, payout.ID) (payout.Position, error)
+	OpenSend(ctx context.Context, id payout.ID, tokenExpires time.Time) (payout.Send, payout.Position, error)
+	CloseSend(context.Context, payout.Send, payout.Created) (payout.Position, error)
+	Read(context.Context, payout.ID) (payout.Asking, error)
+	Judge(ctx context.Context, id payout.ID, words []payout.Asked, inbox []string, by string) (payout.Position, error)
+	Earlier(context.Context, payout.ID) ([]payout.Ask, error)
+	TryAgain(context.Context, payout.ID, []payout.Asked) (payout.Position, error)
+	Release(context.Context, payout.ID) (payout.Position, error)
+	Freeze(context.Context, payout.ID) (payout.Position, error)
+	Return(context.Context, payout.ID) (payout.Position, error)
+	OpenCase(context.Context, payout.ID) (payout.Position, error)
+}
+
+// Provider is what the activities need of TrueLayer.
+type Provider interface {
+	Token(context.Context) (payout.Token, error)
+	CreatePayout(context.Context, payout.Token, payout.Send) payout.Created
+	GetPayout(ctx context.Context, providerID string) (payout.Word, error)
+}
+
+// Payouts are the steps of a payout. A nil *Payouts names them in workflows.
+type Payouts struct {
+	Ledger   Ledger
+	Provider Provider
+}
+
+// Input names the payout a step is about. It lies in histories in clear.
+type Input struct {
+	PayoutID payout.ID `json:"payout_id"`
+}
+
+// One try of CreatePayout is a token, one send (payout.Timing.SendFor) and
+// keeping the answer; together they stay below its StartToClose.
+const (
+	tokenWithin = 10 * time.Second
+	keepWithin  = 10 * time.Second
+)
+
+// CreatePayout sends the latest attempt to the provider, if that is the next
+// step, and answers with the position. On a payout that is created already,
+// resting, parked or final it sends nothing.
+//
+//	Repeats: safe; every send is the attempt's stored key and bytes, and has a row in the send log before its first byte leaves
+//	Errors:  not_sent and unknown are tried again; the ledger ends that with the key's window
+//	Source:  docs/truelayer.md, "Create payout", "Idempotency"
+func (a *Payouts) CreatePayout(ctx context.Context, in Input) (payout.Position, error) {
+	patience, cancel := context.WithTimeout(ctx, tokenWithin)
+	token, err := a.Provider.Token(patience)
+	cancel()
+	if err != nil {
+		// Nothing can be sent. That matters only if something is to be sent.
+		at, known := a.Ledger.Position(ctx, in.PayoutID)
+		if known != nil || at.Step != payout.StepCreate {
+			return at, border(known)
+		}
+		return payout.Position{}, retry(payout.AnswerNotSent, 0, fmt.Errorf("no access token: %w", err))
+	}
+	send, at, err := a.Ledger.OpenSend(ctx, in.PayoutID, token.ExpiresAt)
+	if err != nil || send.Number == 0 {
+		return at, border(err)
+	}
+	created := a.Provider.CreatePayout(ctx, token, send)
+	// The answer is kept even if this activity was given up meanwhile.
+	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
+	defer cancel()
+	if at, err = a.Ledger.CloseSend(keep, send, created); err != nil {
+		return at, border(err)
+	}
+	if at.Step == payout.StepCreate {
+		return at, retry(created.Answer, created.RetryAfter, fmt.Errorf("attempt %d, send %d: %s", send.Attempt, send.Number, created.Detail))
+	}
+	return at, nil
+}
+
+// ReconcilePayout asks the provider because there is news, stores its words
+// and judges them; executed is settled in the same transaction.
+//
+//	Repeats: safe
+func (a *Payouts) ReconcilePayout(ctx context.Context, in Input) (payout.Position, error) {
+	return a.ask(ctx, in.PayoutID)
+}
+
+// PollPayout asks the provider because there was no news, and again until
+// something other than waiting is next: its retries are the poll schedule.
+//
+//	Repeats: safe
+//	Errors:  undecided (benign), with the pause the ledger set
+func (a *Payouts) PollPayout(ctx context.Context, in Input) (payout.Position, error) {
+	at, err := a.ask(ctx, in.PayoutID)
+	if err == nil && at.Step == payout.StepWait && at.Wait > 0 {
+		return at, undecided(at)
+	}
+	return at, err
+}
+
+// TryAgain begins the next attempt, after reading all earlier ones once more.
+//
+//	Repeats: safe; the attempt begins once
+func (a *Payouts) TryAgain(ctx context.Context, in Input) (payout.Position, error) {
+	asks, err := a.Ledger.Earlier(ctx, in.PayoutID)
+	if err != nil {
+		return payout.Position{}, border(err)
+	}
+	words, err := a.words(ctx, asks)
+	if err != nil {
+		return payout.Position{}, border(err)
+	}
+	if len(words) < len(asks) {
+		return payout.Position{}, border(errors.New("an earlier attempt is not visible at the provider"))
+	}
+	at, err := a.Ledger.TryAgain(ctx, in.PayoutID, words)
+	return at, border(err)
+}
+
+// ReleaseHold credits the player back. Repeats: safe.
+func (a *Payouts) ReleaseHold(ctx context.Context, in Input) (payout.Position, error) {
+	at, err := a.Ledger.Release(ctx, in.PayoutID)
+	return at, border(err)
+}
+
+// FreezeHold sets the money aside where no machine spends it. Repeats: safe.
+func (a *Payouts) FreezeHold(ctx context.Context, in Input) (payout.Position, error) {
+	at, err := a.Ledger.Freeze(ctx, in.PayoutID)
+	return at, border(err)
+}
+
+// BookReturn credits the player back what the bank returned. Repeats: safe.
+func (a *Payouts) BookReturn(ctx context.Context, in Input) (payout.Position, error) {
+	at, err := a.Ledger.Return(ctx, in.PayoutID)
+	return at, border(err)
+}
+
+// OpenCase parks the payout and asks a person. Repeats: safe.
+func (a *Payouts) OpenCase(ctx context.Context, in Input) (payout.Position, error) {
+	at, err := a.Ledger.OpenCase(ctx, in.PayoutID)
+	return at, border(err)
+}
+
+// ask reads the news, asks the provider and judges.
+func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error) {
+	asking, err := a.Ledger.Read(ctx, id)
+	if err != nil {
+		return payout.Position{}, border(err)
+	}
+	if len(asking.Asks) == 0 && len(asking.Inbox) == 0 && asking.Position.Step != payout.StepReconcile && asking.Position.Step != payout.StepWait {
+		return asking.Position, nil // nothing to ask: another step is next
+	}
+	words, err := a.words(ctx, asking.Asks)
+	if err != nil {
+		return payout.Position{}, border(err)
+	}
+	info := activity.GetInfo(ctx)
+	at, err := a.Ledger.Judge(ctx, id, words, asking.Inbox, fmt.Sprintf("%s %s/%d", info.ActivityType.Name, info.WorkflowExecution.RunID, info.Attempt))
+	return at, border(err)
+}
+
+// words asks about each attempt. One that is not visible yet, soon after its
+// creation, is no word at all.
+func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked, error) {
+	var words []payout.Asked
+	for _, ask := range asks {
+		word, err := a.Provider.GetPayout(ctx, ask.ProviderID)
+		if errors.Is(err, payout.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask about attempt %d: %w", ask.Attempt, err)
+		}
+		words = append(words, payout.Asked{Attempt: ask.Attempt, Word: word})
+	}
+	return words, nil
+}

@@ -1,0 +1,85 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"payouts/internal/payout"
+)
+
+// Runs is the way to the runs of payouts.
+type Runs interface {
+	Start(context.Context, payout.Due) error
+	Wake(ctx context.Context, kind payout.Kind, id payout.ID, inboxID string) error
+}
+
+// Overdue is what the sweeper needs of the books.
+type Overdue interface {
+	DuePayouts(ctx context.Context, limit int) ([]payout.Due, error)
+	Unread(ctx context.Context, age time.Duration, limit int) ([]payout.Stored, error)
+}
+
+// Sweeper finds what nobody is working at: payouts without a run, news that no
+// step has read.
+type Sweeper struct {
+	Ledger Overdue
+	Runs   Runs
+	Log    *zap.Logger
+	Swept  func() // told after each sweep; nil: nobody
+}
+
+// Swept counts what one sweep did.
+type Swept struct {
+	Started int `json:"started"`
+	Woken   int `json:"woken"`
+}
+
+const (
+	sweepPage = 200
+	sweepMost = 50 // pages a sweep; the rest is due again in the next
+	// unreadAfter is how long news may wait for its step before its run is
+	// woken once more.
+	unreadAfter = 30 * time.Second
+)
+
+// Sweep starts a run for each payout that is due, where there is none (where
+// there is one, starting changes nothing), and wakes runs whose news lies
+// unread.
+//
+//	Repeats: safe
+func (s *Sweeper) Sweep(ctx context.Context) (Swept, error) {
+	var done Swept
+	for range sweepMost {
+		due, err := s.Ledger.DuePayouts(ctx, sweepPage)
+		if err != nil {
+			return done, border(err)
+		}
+		for _, d := range due {
+			if err := s.Runs.Start(ctx, d); err != nil {
+				s.Log.Warn("payout not started", zap.String("payout_id", string(d.ID)), zap.Error(err))
+				continue
+			}
+			done.Started++
+		}
+		if len(due) < sweepPage {
+			break
+		}
+	}
+	unread, err := s.Ledger.Unread(ctx, unreadAfter, sweepPage)
+	if err != nil {
+		return done, border(err)
+	}
+	for _, u := range unread {
+		if err := s.Runs.Wake(ctx, u.Kind, u.PayoutID, u.InboxID); err != nil {
+			s.Log.Warn("payout not woken", zap.String("payout_id", string(u.PayoutID)), zap.Error(err))
+			continue
+		}
+		done.Woken++
+	}
+	if s.Swept != nil {
+		s.Swept()
+	}
+	return done, nil
+}

@@ -1,0 +1,30 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"payouts/activities"
+)
+
+// Register tells a worker of the queue `payouts` what it can do: the
+// workflows, and the steps in the database.
+func Register(w worker.Registry, p *activities.Payouts, s *activities.Sweeper) {
+	w.RegisterWorkflowWithOptions(Payout, workflow.RegisterOptions{Name: PayoutWorkflow})
+	w.RegisterWorkflowWithOptions(Sweep, workflow.RegisterOptions{Name: SweepWorkflow})
+	w.RegisterActivityWithOptions(p.ReleaseHold, activity.RegisterOptions{Name: activityReleaseHold})
+	w.RegisterActivityWithOptions(p.FreezeHold, activity.RegisterOptions{Name: activityFreezeHold})
+	w.RegisterActivityWithOptions(p.BookReturn, activity.RegisterOptions{Name: activityBookReturn})
+	w.RegisterActivityWithOptions(p.OpenCase, activity.RegisterOptions{Name: activityOpenCase})
+	w.RegisterActivityWithOptions(s.Sweep, activity.RegisterOptions{Name: activitySweep})
+}
+
+// RegisterProvider tells a worker of the queue `provider` what it can do: the
+// steps that ask the provider.
+func RegisterProvider(w worker.Registry, p *activities.Payouts) {
+	w.RegisterActivityWithOptions(p.CreatePayout, activity.RegisterOptions{Name: activityCreatePayout})
+	w.RegisterActivityWithOptions(p.PollPayout, activity.RegisterOptions{Name: activityPollPayout})
+	w.RegisterActivityWithOptions(p.ReconcilePayout, activity.RegisterOptions{Name: activityReconcilePayout})
+	w.RegisterActivityWithOptions(p.TryAgain, activity.RegisterOptions{Name: activityTryAgain})
+}
