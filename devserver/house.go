@@ -175,7 +175,7 @@ func (h *house) getenv(p app.Program) func(string) string {
 		"TRUELAYER_CLIENT_ID": h.secrets.clientID, "TRUELAYER_CLIENT_SECRET_FILE": h.secrets.path(clientFile),
 		"TRUELAYER_SIGNING_KEY_FILE": h.secrets.path(signingFile), "TRUELAYER_SIGNING_KID": h.secrets.signingKID,
 		"MERCHANT_ACCOUNTS": h.merchantAccounts(), "DECISIONS_FILE": h.secrets.path(decisionsFile),
-		"POLL_FIRST": "2s", "POLL_MAX": "30s", "SWEEP_EVERY": "10s",
+		"POLL_FIRST": "2s", "POLL_MAX": "30s", "SWEEP_EVERY": "30s",
 		"STARTER_ADDR": h.starterAddr, "GATEWAY_ADDR": h.gatewayAddr, "TEMPORAL_ADDRESS": h.temporalAddr,
 		"ADMIN_ADDR": map[app.Program]string{app.Worker: h.workerAdmin, app.Starter: h.starterAdmin, app.Gateway: h.gatewayAdmin}[p],
 	}

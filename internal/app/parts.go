@@ -1,0 +1,42 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+
+	"payouts/internal/ledger"
+	"payouts/internal/truelayer"
+)
+
+// openLedger opens the books as the configuration says.
+func openLedger(ctx context.Context, c Config, log *zap.Logger) (*ledger.Ledger, error) {
+	return ledger.Open(ctx, ledger.Options{
+		URL: c.DatabaseURL, Seal: c.Seal, Encode: truelayer.CreateBody, Table: c.Decisions, Timing: c.Timing, Logger: log.Named("ledger"),
+	})
+}
+
+// dialTemporal makes a client that connects when it is first used: a program
+// starts, and takes requests, while Temporal is down.
+func dialTemporal(c Config, log *zap.Logger) (client.Client, error) {
+	options := c.Temporal
+	options.Logger = sdklog.NewStructuredLogger(slog.New(zapslog.NewHandler(log.Named("temporal").Core())))
+	temporal, err := client.NewLazyClient(options)
+	if err != nil {
+		return nil, fmt.Errorf("TEMPORAL_*: %w", err)
+	}
+	return temporal, nil
+}
+
+// namespace is the Temporal namespace of the configuration.
+func (c Config) namespace() string {
+	if c.Temporal.Namespace == "" {
+		return client.DefaultNamespace
+	}
+	return c.Temporal.Namespace
+}
