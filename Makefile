@@ -1,0 +1,62 @@
+# make run    everything in one process, and two payouts to watch
+# make test   all tests: units, workflows, HTTP, both databases, end to end
+# make check  formatting, vet, linters, determinism of the workflows, then make test
+# make bench  benchmarks of the books and of webhook intake, on both databases
+# The first build of the Temporal server takes minutes; later ones seconds.
+
+GO       ?= go
+BIN      := bin
+GOLANGCI := $(BIN)/golangci-lint
+WFCHECK  := $(BIN)/workflowcheck
+
+.PHONY: run build test unit e2e skipped check lint bench clean
+
+run:
+	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
+	@cd devserver && $(GO) build -o ../$(BIN)/devserver .
+	@exec ./$(BIN)/devserver
+
+build:
+	$(GO) build -o $(BIN)/ ./worker ./starter ./gateway
+	cd devserver && $(GO) build -o ../$(BIN)/devserver .
+
+test: unit e2e skipped
+
+unit:
+	$(GO) test ./...
+
+e2e:
+	@echo "building the Temporal server for the end-to-end suite; the first time this takes some minutes"
+	cd devserver && $(GO) test ./...
+
+# go test hides why a passing package skipped something; this does not. In CI
+# both are failures.
+skipped:
+	@initdb=$$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | head -n 1); \
+	if [ -z "$$initdb" ]; then \
+		echo "!!! SKIPPED: everything on PostgreSQL. Install it (Debian: apt-get install postgresql) and run make test again."; fi
+	@if [ ! -d "$${TRUELAYER_VECTORS:-../shared/vectors}" ]; then \
+		echo "!!! SKIPPED: the published signatures and bodies. Name their folder in TRUELAYER_VECTORS and run make test again."; fi
+
+check: lint test
+
+lint: $(GOLANGCI) $(WFCHECK)
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	cd devserver && $(GO) vet ./...
+	$(GOLANGCI) run ./...
+	cd devserver && ../$(GOLANGCI) run ./...
+	$(WFCHECK) -config workflows/workflowcheck.yaml ./workflows/...
+
+# The pins that build with this Go.
+$(GOLANGCI):
+	GOBIN=$(abspath $(BIN)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+$(WFCHECK):
+	GOBIN=$(abspath $(BIN)) $(GO) install go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+
+bench:
+	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...
+
+clean:
+	rm -rf $(BIN)
