@@ -177,6 +177,7 @@ func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error
 func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked, error) {
 	var words []payout.Asked
 	for _, ask := range asks {
+		activity.RecordHeartbeat(ctx, ask.Attempt) // several reads may take long; a dead worker must not
 		word, err := a.Provider.GetPayout(ctx, ask.ProviderID)
 		if errors.Is(err, payout.ErrNotFound) {
 			continue

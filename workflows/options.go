@@ -16,13 +16,13 @@ var options = map[string]workflow.ActivityOptions{
 	// and bytes again after 1 s, doubling to a minute: an outage of a minute
 	// costs little, one of hours is not hammered.
 	activityCreatePayout: provider(time.Minute, time.Second, time.Minute),
-	// Up to three reads of 30 s in a row.
-	activityReconcilePayout: provider(100*time.Second, time.Second, time.Minute),
-	// The pause between polls comes from the ledger with each answer; the
+	// Each asks about up to 20 attempts (the most DECISIONS_FILE allows), 30 s
+	// each, with a sign of life between them.
+	activityReconcilePayout: asking(time.Second, time.Minute),
+	activityTryAgain:        asking(time.Second, time.Minute),
+	// The pause between polls comes from the ledger with each answer; this
 	// policy holds for errors only, when the provider cannot be reached.
-	activityPollPayout: provider(100*time.Second, 5*time.Second, 5*time.Minute),
-	// Reads all earlier attempts, five at the most, 30 s each.
-	activityTryAgain: provider(3*time.Minute, time.Second, time.Minute),
+	activityPollPayout: asking(5*time.Second, 5*time.Minute),
 	// One transaction each. 15 s covers a busy database; a lost one is tried
 	// again soon, since a player waits for the money.
 	activityReleaseHold: books(),
@@ -34,6 +34,14 @@ var options = map[string]workflow.ActivityOptions{
 func provider(one, first, most time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{TaskQueue: QueueProvider, StartToCloseTimeout: one, RetryPolicy: &temporal.RetryPolicy{
 		InitialInterval: first, BackoffCoefficient: 2, MaximumInterval: most}}
+}
+
+// asking allows for many reads in a row, and notices within 45 s, above the 30 s
+// of one read, that the worker is gone.
+func asking(first, most time.Duration) workflow.ActivityOptions {
+	o := provider(11*time.Minute, first, most)
+	o.HeartbeatTimeout = 45 * time.Second
+	return o
 }
 
 func books() workflow.ActivityOptions {

@@ -13,7 +13,8 @@ import (
 // sent is what the send log says about one attempt.
 type sent struct {
 	count      int       // rows
-	unresolved int       // rows that may have reached the provider and got no definitive answer
+	unresolved int       // rows that may have reached the provider
+	refused    int       // rows among them that it refused
 	first      time.Time // when the first unresolved one started
 	inFlight   time.Time // the latest deadline of rows without an answer; zero: none
 }
@@ -31,8 +32,11 @@ func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
 		if answer == "" && moment(deadline).After(s.inFlight) {
 			s.inFlight = moment(deadline)
 		}
-		// A refusal counts too: it was written beside an unresolved send, else
-		// the attempt were closed and nobody asked.
+		// A refusal stays unresolved beside a send that may have been taken: the
+		// two answers contradict, and only that of all sends together is definitive.
+		if answer == payout.AnswerRefused {
+			s.refused++
+		}
 		if answer != payout.AnswerNotSent {
 			if s.unresolved++; s.unresolved == 1 {
 				s.first = moment(started)
@@ -143,7 +147,7 @@ func (r *row) answered(ctx context.Context, a *attempt, send payout.Send, c payo
 		if err != nil {
 			return err
 		}
-		if s.unresolved > 1 || a.closed || a.providerID != "" || a.number != r.attempt { // this one and another
+		if s.unresolved > s.refused || a.closed || a.providerID != "" || a.number != r.attempt {
 			return r.note(ctx, "", "attempt %d: refused, but an earlier send may have arrived: still unknown", a.number)
 		}
 		evidenceID, err := r.evidence(ctx, *a, "create", payout.Word{Status: evidenceRefused, Reason: c.Reason, AskedAt: r.t.now, Raw: c.Raw})

@@ -159,6 +159,18 @@ CREATE TABLE inbox (
 CREATE INDEX inbox_unapplied ON inbox (payout_id, received_at) WHERE applied_at IS NULL;
 CREATE INDEX inbox_by_provider_payout ON inbox (provider_payout_id) WHERE payout_id IS NULL;
 
+-- Accounts that paid in for a player nobody has named here yet. They are bound
+-- when the player is first named; the bodies of events are sealed, so what is
+-- needed for that stands here.
+CREATE TABLE waiting_sources (
+    inbox_id          TEXT NOT NULL PRIMARY KEY REFERENCES inbox (id),
+    player_id         TEXT NOT NULL,
+    payment_source_id TEXT NOT NULL,
+    user_id           TEXT NOT NULL,
+    currency          TEXT NOT NULL
+);
+CREATE INDEX waiting_sources_by_player ON waiting_sources (player_id);
+
 CREATE TABLE outbox (
     id          TEXT    NOT NULL PRIMARY KEY,
     caller      TEXT    NOT NULL,

@@ -1,0 +1,285 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"payouts/internal/payout"
+)
+
+// book stands for the ledger: one position, one error, and notes of what it
+// was told.
+type book struct {
+	at     payout.Position // the answer of every call
+	err    error           // of every call
+	send   payout.Send
+	asking payout.Asking
+	closed payout.Created // the answer that was kept
+	keptBy context.Context
+	judged []payout.Asked
+	calls  int // of Judge and TryAgain
+}
+
+func (b *book) Position(context.Context, payout.ID) (payout.Position, error) { return b.at, b.err }
+func (b *book) OpenSend(context.Context, payout.ID, time.Time) (payout.Send, payout.Position, error) {
+	return b.send, b.at, b.err
+}
+func (b *book) CloseSend(ctx context.Context, _ payout.Send, c payout.Created) (payout.Position, error) {
+	b.closed, b.keptBy = c, ctx
+	return b.at, ctx.Err()
+}
+func (b *book) Read(context.Context, payout.ID) (payout.Asking, error) {
+	b.asking.Position = b.at
+	return b.asking, b.err
+}
+func (b *book) Judge(_ context.Context, _ payout.ID, words []payout.Asked, _ []string, _ string) (payout.Position, error) {
+	b.calls++
+	b.judged = words
+	return b.at, b.err
+}
+func (b *book) Earlier(context.Context, payout.ID) ([]payout.Ask, error) { return b.asking.Asks, b.err }
+func (b *book) TryAgain(_ context.Context, _ payout.ID, words []payout.Asked) (payout.Position, error) {
+	b.calls++
+	b.judged = words
+	return b.at, b.err
+}
+func (b *book) Release(context.Context, payout.ID) (payout.Position, error)  { return b.at, b.err }
+func (b *book) Freeze(context.Context, payout.ID) (payout.Position, error)   { return b.at, b.err }
+func (b *book) Return(context.Context, payout.ID) (payout.Position, error)   { return b.at, b.err }
+func (b *book) OpenCase(context.Context, payout.ID) (payout.Position, error) { return b.at, b.err }
+
+// bank stands for the provider.
+type bank struct {
+	noToken error
+	create  payout.Created
+	during  func()          // happens while it creates
+	unknown map[string]bool // ids it does not know
+	silent  error           // of every GET
+}
+
+func (b *bank) Token(context.Context) (payout.Token, error) {
+	return payout.Token{Value: "token", ExpiresAt: time.Now().Add(time.Hour)}, b.noToken
+}
+
+func (b *bank) CreatePayout(context.Context, payout.Token, payout.Send) payout.Created {
+	if b.during != nil {
+		b.during()
+	}
+	return b.create
+}
+
+func (b *bank) GetPayout(_ context.Context, id string) (payout.Word, error) {
+	if b.unknown[id] {
+		return payout.Word{}, fmt.Errorf("get payout %s: %w", id, payout.ErrNotFound)
+	}
+	return payout.Word{ProviderID: id, Status: "pending"}, b.silent
+}
+
+// steps are the activities by name.
+func steps(a *Payouts) map[string]func(context.Context, Input) (payout.Position, error) {
+	all := map[string]func(context.Context, Input) (payout.Position, error){}
+	for name, method := range reflect.ValueOf(a).Methods() {
+		all[name.Name] = method.Interface().(func(context.Context, Input) (payout.Position, error))
+	}
+	return all
+}
+
+// run runs one activity as a worker does, and answers with the error as it
+// leaves the activity.
+func run(t *testing.T, step func(context.Context, Input) (payout.Position, error)) (payout.Position, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	var raw error
+	env.RegisterActivityWithOptions(func(ctx context.Context, in Input) (payout.Position, error) {
+		var at payout.Position
+		at, raw = step(ctx, in)
+		return at, raw
+	}, activity.RegisterOptions{Name: "step"})
+	answer, err := env.ExecuteActivity("step", Input{PayoutID: "p-1"})
+	if (err == nil) != (raw == nil) {
+		t.Fatalf("error %v became %v", raw, err)
+	}
+	var at payout.Position
+	if err == nil {
+		if err := answer.Get(&at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return at, raw
+}
+
+var (
+	waiting = payout.Position{Status: payout.StatusPending, Step: payout.StepWait, Wait: 42 * time.Second, Attempt: 1}
+	toSend  = payout.Position{Status: payout.StatusAccepted, Step: payout.StepCreate, Attempt: 1}
+	done    = payout.Position{Status: payout.StatusExecuted, Step: payout.StepDone, Attempt: 1}
+)
+
+// Every step packs the ledger's errors the same way.
+func TestEveryStepPacksErrors(t *testing.T) {
+	for name := range steps(&Payouts{}) {
+		for what, row := range map[string]struct {
+			err  error
+			want packed
+		}{
+			"no such payout":       {fmt.Errorf("step: %w", payout.ErrNotFound), packed{kind: "not_found", final: true}},
+			"database gone":        {errors.New("connection refused"), packed{kind: "unavailable"}},
+			"a send is on its way": {&payout.InFlight{Until: time.Now().Add(20 * time.Second)}, packed{kind: "in_flight", benign: true, delay: 20 * time.Second}},
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				_, err := run(t, steps(&Payouts{Ledger: &book{err: row.err}, Provider: &bank{}})[name])
+				row.want.at(t, err)
+			})
+		}
+	}
+}
+
+func TestCreatePayout(t *testing.T) {
+	send := payout.Send{PayoutID: "p-1", Attempt: 1, Number: 2, Key: "key"}
+	for name, row := range map[string]struct {
+		book book
+		bank bank
+		want packed // zero: no error
+	}{
+		"created":                       {book{at: waiting, send: send}, bank{create: payout.Created{Answer: payout.AnswerCreated, ProviderID: "b-1"}}, packed{}},
+		"nothing to send":               {book{at: waiting}, bank{}, packed{}},
+		"final":                         {book{at: done}, bank{}, packed{}},
+		"refused":                       {book{at: payout.Position{Status: payout.StatusAccepted, Step: payout.StepRelease}, send: send}, bank{create: payout.Created{Answer: payout.AnswerRefused}}, packed{}},
+		"the window is over":            {book{at: payout.Position{Status: payout.StatusAccepted, Step: payout.StepPark}}, bank{}, packed{}},
+		"unknown":                       {book{at: toSend, send: send}, bank{create: payout.Created{Answer: payout.AnswerUnknown}}, packed{kind: "unknown"}},
+		"unknown, asked to wait":        {book{at: toSend, send: send}, bank{create: payout.Created{Answer: payout.AnswerUnknown, RetryAfter: 20 * time.Second}}, packed{kind: "unknown", delay: 20 * time.Second}},
+		"not sent":                      {book{at: toSend, send: send}, bank{create: payout.Created{Answer: payout.AnswerNotSent}}, packed{kind: "not_sent"}},
+		"refused beside an open send":   {book{at: toSend, send: send}, bank{create: payout.Created{Answer: payout.AnswerRefused}}, packed{kind: "refused"}},
+		"no token":                      {book{at: toSend, send: send}, bank{noToken: errors.New("503")}, packed{kind: "not_sent"}},
+		"no token, on a final row":      {book{at: done}, bank{noToken: errors.New("503")}, packed{}},
+		"no token, on a row that waits": {book{at: waiting}, bank{noToken: errors.New("503")}, packed{}},
+		"no token and no such payout":   {book{err: payout.ErrNotFound}, bank{noToken: errors.New("503")}, packed{kind: "not_found", final: true}},
+		"no token and no database":      {book{err: errors.New("gone")}, bank{noToken: errors.New("503")}, packed{kind: "unavailable"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, err := run(t, (&Payouts{Ledger: &row.book, Provider: &row.bank}).CreatePayout)
+			if row.want == (packed{}) {
+				if err != nil || at != row.book.at {
+					t.Fatalf("%+v, %v; want the row's position %+v", at, err, row.book.at)
+				}
+				return
+			}
+			row.want.at(t, err)
+		})
+	}
+}
+
+// The worker is told to stop while the provider answers: the answer is kept.
+func TestCreatePayoutKeepsTheAnswer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ledger := &book{at: waiting, send: payout.Send{PayoutID: "p-1", Attempt: 1, Number: 1}}
+	provider := &bank{create: payout.Created{Answer: payout.AnswerCreated, ProviderID: "b-1"}, during: cancel}
+	at, err := (&Payouts{Ledger: ledger, Provider: provider}).CreatePayout(ctx, Input{PayoutID: "p-1"})
+	if err != nil || at != waiting {
+		t.Fatalf("%+v, %v", at, err)
+	}
+	if ledger.closed.ProviderID != "b-1" {
+		t.Errorf("kept %+v, want the provider's id", ledger.closed)
+	}
+	if _, limited := ledger.keptBy.Deadline(); !limited {
+		t.Error("keeping the answer has no end")
+	}
+}
+
+func TestPollPayout(t *testing.T) {
+	asking := payout.Asking{Asks: []payout.Ask{{Attempt: 1, ProviderID: "b-1"}}}
+	for name, row := range map[string]struct {
+		at   payout.Position
+		want packed
+	}{
+		"undecided":         {waiting, packed{kind: "undecided", benign: true, delay: waiting.Wait}},
+		"decided":           {done, packed{}},
+		"nothing to poll":   {payout.Position{Status: payout.StatusParked, Step: payout.StepWait, Attempt: 1}, packed{}},
+		"another step":      {payout.Position{Status: payout.StatusPending, Step: payout.StepRelease, Attempt: 1}, packed{}},
+		"a rest is no wait": {payout.Position{Status: payout.StatusPending, Step: payout.StepTryAgain, Wait: time.Minute, Attempt: 1}, packed{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, err := run(t, (&Payouts{Ledger: &book{at: row.at, asking: asking}, Provider: &bank{}}).PollPayout)
+			if row.want == (packed{}) {
+				if err != nil || at != row.at {
+					t.Fatalf("%+v, %v; want %+v", at, err, row.at)
+				}
+				return
+			}
+			row.want.at(t, err)
+			// People see it beside the pending activity.
+			var shown payout.Position
+			if err := err.(*temporal.ApplicationError).Details(&shown); err != nil || shown != row.at { //nolint:errorlint // packed, not wrapped
+				t.Errorf("details %+v, %v", shown, err)
+			}
+		})
+	}
+}
+
+func TestReconcilePayout(t *testing.T) {
+	two := []payout.Ask{{Attempt: 1, ProviderID: "b-1"}, {Attempt: 2, ProviderID: "b-2"}}
+	for name, row := range map[string]struct {
+		at     payout.Position
+		asking payout.Asking
+		bank   bank
+		heard  int // words; -1: nothing was judged
+		want   packed
+	}{
+		"every attempt is asked about": {waiting, payout.Asking{Asks: two}, bank{}, 2, packed{}},
+		"one is not visible yet":       {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-2": true}}, 1, packed{}},
+		"none is visible":              {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-1": true, "b-2": true}}, 0, packed{}},
+		"the provider is silent":       {waiting, payout.Asking{Asks: two}, bank{silent: errors.New("503")}, -1, packed{kind: "unavailable"}},
+		"news without anybody to ask":  {toSend, payout.Asking{Inbox: []string{"i-1"}}, bank{}, 0, packed{}},
+		"nothing to ask, to send next": {toSend, payout.Asking{}, bank{}, -1, packed{}},
+		"nothing to ask, all is done":  {done, payout.Asking{}, bank{}, -1, packed{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ledger := &book{at: row.at, asking: row.asking}
+			at, err := run(t, (&Payouts{Ledger: ledger, Provider: &row.bank}).ReconcilePayout)
+			if row.want != (packed{}) {
+				row.want.at(t, err)
+			} else if err != nil || at != row.at {
+				t.Fatalf("%+v, %v; want %+v", at, err, row.at)
+			}
+			if judged := ledger.calls > 0; judged != (row.heard >= 0) || judged && len(ledger.judged) != row.heard {
+				t.Errorf("judged %v, %d words; want %d", judged, len(ledger.judged), row.heard)
+			}
+		})
+	}
+}
+
+// Before another attempt begins, all earlier ones are read, or none begins.
+func TestTryAgain(t *testing.T) {
+	two := payout.Asking{Asks: []payout.Ask{{Attempt: 1, ProviderID: "b-1"}, {Attempt: 2, ProviderID: "b-2"}}}
+	for name, row := range map[string]struct {
+		bank bank
+		want packed
+	}{
+		"all are visible":        {bank{}, packed{}},
+		"one is not visible":     {bank{unknown: map[string]bool{"b-1": true}}, packed{kind: "unavailable"}},
+		"the provider is silent": {bank{silent: errors.New("503")}, packed{kind: "unavailable"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ledger := &book{at: toSend, asking: two}
+			at, err := run(t, (&Payouts{Ledger: ledger, Provider: &row.bank}).TryAgain)
+			if row.want != (packed{}) {
+				row.want.at(t, err)
+				if ledger.calls != 0 {
+					t.Error("another attempt was to begin")
+				}
+				return
+			}
+			if err != nil || at != toSend || len(ledger.judged) != 2 {
+				t.Errorf("%+v, %v, %d words", at, err, len(ledger.judged))
+			}
+		})
+	}
+}

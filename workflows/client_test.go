@@ -1,0 +1,81 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"payouts/internal/payout"
+)
+
+// temporalSays is a client whose every call ends as told, and which notes what
+// it was asked.
+type temporalSays struct {
+	client.Client
+	err     error
+	started client.StartWorkflowOptions
+	input   []any
+	signal  string
+}
+
+func (c *temporalSays) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+	c.started, c.input = o, append([]any{workflow}, args...)
+	return nil, c.err
+}
+
+func (c *temporalSays) SignalWorkflow(_ context.Context, id, run, name string, arg any) error {
+	c.signal = fmt.Sprintf("%s|%s|%s|%+v", id, run, name, arg)
+	return c.err
+}
+
+func TestStart(t *testing.T) {
+	due := payout.Due{ID: "p-1", Kind: payout.KindPayout, PlayerID: "ada", Money: amount, Status: payout.StatusAccepted}
+	c := &temporalSays{}
+	if err := (Client{c}).Start(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	o := c.started
+	if o.ID != "payout/p-1" || o.TaskQueue != "payouts" || fmt.Sprint(c.input) != "[Payout {p-1}]" {
+		t.Errorf("started %v as %q on %q", c.input, o.ID, o.TaskQueue)
+	}
+	// A run that was terminated must be adopted again, and one that is open be found.
+	if o.WorkflowIDReusePolicy != enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE || o.WorkflowIDConflictPolicy != enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING {
+		t.Errorf("policies %s, %s", o.WorkflowIDReusePolicy, o.WorkflowIDConflictPolicy)
+	}
+	// A time-out or a retry of the run would be an accident, or repeat all of it.
+	if o.WorkflowExecutionTimeout != 0 || o.WorkflowRunTimeout != 0 || o.RetryPolicy != nil || o.EnableEagerStart {
+		t.Errorf("options %+v", o)
+	}
+	c.err = errors.New("no connection")
+	if err := (Client{c}).Start(t.Context(), due); err == nil || !strings.HasPrefix(err.Error(), "start payout/p-1: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestWake(t *testing.T) {
+	for name, row := range map[string]struct {
+		temporal error
+		wrong    bool
+	}{
+		"woken":              {nil, false},
+		"the run is closed":  {serviceerror.NewNotFound("workflow execution already completed"), false},
+		"Temporal is silent": {serviceerror.NewUnavailable("no connection"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &temporalSays{err: row.temporal}
+			err := Client{c}.Wake(t.Context(), payout.KindPayout, "p-1", "news-1")
+			if (err != nil) != row.wrong {
+				t.Errorf("error %v", err)
+			}
+			if want := "payout/p-1||news|{InboxID:news-1}"; c.signal != want {
+				t.Errorf("signal %s, want %s", c.signal, want)
+			}
+		})
+	}
+}
