@@ -176,8 +176,10 @@ func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error
 // creation, is no word at all.
 func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked, error) {
 	var words []payout.Asked
-	for _, ask := range asks {
-		activity.RecordHeartbeat(ctx, ask.Attempt) // several reads may take long; a dead worker must not
+	for i, ask := range asks {
+		if i > 0 { // several reads may take long; a dead worker must not go unnoticed
+			activity.RecordHeartbeat(ctx, ask.Attempt)
+		}
 		word, err := a.Provider.GetPayout(ctx, ask.ProviderID)
 		if errors.Is(err, payout.ErrNotFound) {
 			continue

@@ -126,7 +126,7 @@ func runEverything(ctx context.Context, args []string, out io.Writer) error {
 		})
 	}
 	group.Go(func() error {
-		if err := h.waitReady(running); err != nil {
+		if err := h.waitReady(running); err != nil || running.Err() != nil {
 			return err
 		}
 		say(out, "ready")

@@ -216,10 +216,10 @@ func (o *Options) fill() error {
 		o.Retention = minRetention
 	}
 	if o.Retention < minRetention {
-		errs = append(errs, fmt.Errorf("Retention: %s is too short: give %s or more", o.Retention, minRetention))
+		errs = append(errs, fmt.Errorf("option Retention: %s is too short: give %s or more", o.Retention, minRetention))
 	}
 	if o.Dir == "" && !o.Memory {
-		errs = append(errs, errors.New("Dir: missing: name the folder that keeps the database, or set Memory"))
+		errs = append(errs, errors.New("option Dir: missing: name the folder that keeps the database, or set Memory"))
 	}
 	for _, a := range []struct{ field, addr string }{
 		{"FrontendAddr", o.FrontendAddr}, {"UIAddr", o.UIAddr}, {"MetricsAddr", o.MetricsAddr},
@@ -234,7 +234,7 @@ func (o *Options) fill() error {
 	if o.Dir != "" {
 		dir, err := filepath.Abs(o.Dir)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("Dir: %s: %w", o.Dir, err))
+			errs = append(errs, fmt.Errorf("option Dir: %s: %w", o.Dir, err))
 		}
 		o.Dir = dir
 	}

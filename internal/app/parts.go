@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
@@ -18,6 +19,16 @@ import (
 func openLedger(ctx context.Context, c Config, log *zap.Logger) (*ledger.Ledger, error) {
 	return ledger.Open(ctx, ledger.Options{
 		URL: c.DatabaseURL, Seal: c.Seal, Encode: truelayer.CreateBody, Table: c.Decisions, Timing: c.Timing, Logger: log.Named("ledger"),
+	})
+}
+
+// newProvider makes a client of the provider as the configuration says. Zero
+// for within is the client's own limit of one exchange.
+func newProvider(c Config, within time.Duration, log *zap.Logger) (*truelayer.Client, error) {
+	return truelayer.New(truelayer.Options{
+		APIURL: c.TrueLayer.APIURL, AuthURL: c.TrueLayer.AuthURL, JWKSURL: c.TrueLayer.JWKSURL, ClientID: c.TrueLayer.ClientID,
+		ClientSecret: string(c.TrueLayer.ClientSecret), SigningKeyPEM: []byte(c.TrueLayer.SigningKeyPEM), SigningKID: c.TrueLayer.SigningKID,
+		RPS: c.ProviderRPS, HTTPTimeout: within, Logger: log.Named("truelayer"),
 	})
 }
 

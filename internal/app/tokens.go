@@ -51,6 +51,7 @@ func ReadTokens(file []byte) (Tokens, error) {
 		sum, err := hex.DecodeString(fields[2])
 		if err != nil || copy(t.hash[:], sum) != sha256.Size || len(sum) != sha256.Size {
 			wrong("want the SHA-256 of the token, 64 hex digits (printf %%s TOKEN | sha256sum), never the token itself")
+			continue // nothing to compare with the other lines
 		}
 		for _, other := range list {
 			if other.hash == t.hash {

@@ -16,7 +16,6 @@ import (
 	"payouts/internal/httpapi"
 	"payouts/internal/ledger"
 	"payouts/internal/notify"
-	"payouts/internal/truelayer"
 	"payouts/workflows"
 )
 
@@ -50,11 +49,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 		return err
 	}
 	defer books.Close()
-	provider, err := truelayer.New(truelayer.Options{
-		APIURL: c.TrueLayer.APIURL, AuthURL: c.TrueLayer.AuthURL, JWKSURL: c.TrueLayer.JWKSURL, ClientID: c.TrueLayer.ClientID,
-		ClientSecret: string(c.TrueLayer.ClientSecret), SigningKeyPEM: []byte(c.TrueLayer.SigningKeyPEM), SigningKID: c.TrueLayer.SigningKID,
-		RPS: c.ProviderRPS, Logger: log.Named("truelayer"),
-	})
+	provider, err := newProvider(c, 0, log)
 	if err != nil {
 		return err
 	}

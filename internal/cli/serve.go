@@ -35,5 +35,6 @@ func serve(ctx context.Context, t Terminal, p app.Program, program func(context.
 	}
 	log := app.NewLogger(string(p))
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
+	go app.GiveBack(ctx)
 	return program(ctx, config, log)
 }

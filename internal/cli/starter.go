@@ -27,11 +27,12 @@ type commands struct {
 	Show    showCommand    `cmd:"" help:"Show a payout: where the money is, what happened, what happens next."`
 	List    listCommand    `cmd:"" help:"List payouts, newest first."`
 	Balance balanceCommand `cmd:"" help:"Show what a player has."`
+	Doctor  doctorCommand  `cmd:"" help:"Check the configuration of all programs against the real thing, and say what to change."`
 }
 
 const starterAbout = `Takes requests for payouts, and asks about them.
 
-All commands but serve go through the API: STARTER_URL says where it is (default ` + defaultURL + `), STARTER_TOKEN is your token. Exit codes: 0 done; 1 refused, or with --wait not executed; 2 wrong command line or configuration; 3 no answer from the API.`
+All commands but serve and doctor go through the API: STARTER_URL says where it is (default ` + defaultURL + `), STARTER_TOKEN is your token. Exit codes: 0 done; 1 refused, or with --wait not executed; 2 wrong command line or configuration; 3 no answer from the API.`
 
 // Starter runs the starter's command line and returns its exit code.
 func Starter(ctx context.Context, args []string, t Terminal) int {

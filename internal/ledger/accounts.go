@@ -65,7 +65,11 @@ func (t tx) book(ctx context.Context, e entry) error {
 // player owns the name; to others the player does not exist.
 func (t tx) own(ctx context.Context, player, caller string, create bool) (known bool, err error) {
 	if create {
-		if _, err := t.exec(ctx, `INSERT INTO players (id, caller, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`, player, caller, stored(t.now)); err != nil {
+		n, err := t.exec(ctx, `INSERT INTO players (id, caller, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`, player, caller, stored(t.now))
+		if err == nil && n == 1 {
+			err = t.bindWaiting(ctx, player)
+		}
+		if err != nil {
 			return false, err
 		}
 	}

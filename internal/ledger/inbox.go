@@ -15,7 +15,8 @@ import (
 // StoreNews keeps a verified event. It changes nothing about money: it finds
 // the payout it speaks of, by the provider's id or the metadata, and sets that
 // payout's unread flag. An event that nobody owns yet is kept and found when
-// its id becomes known.
+// its id becomes known. The account that a settled pay-in names is bound here:
+// that takes no question to the provider, and no run.
 //
 //	Repeats: counted; Wake is true only for the first unread news of a payout
 func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored, err error) {
@@ -39,7 +40,13 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		if err != nil {
 			return err
 		}
-		if s.Repeat = s.InboxID != id; s.Repeat || s.PayoutID == "" {
+		if s.Repeat = s.InboxID != id; s.Repeat {
+			return nil
+		}
+		if n.Source != nil {
+			return t.learnSource(ctx, id, *n.Source)
+		}
+		if s.PayoutID == "" {
 			return nil
 		}
 		set, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND unread = 0", stored(t.now), string(s.PayoutID))
@@ -64,4 +71,92 @@ func (t tx) owner(ctx context.Context, n payout.News) (id payout.ID, kind payout
 		return "", "", n.Attempt, nil
 	}
 	return id, kind, attempt, err
+}
+
+// learnSource binds the account of a settled pay-in to the player whom the
+// pay-in names. A source that is bound already stays as it is. For a player
+// nobody has named here yet the account waits: whom a player belongs to is for
+// a caller to say, never for an event.
+func (t tx) learnSource(ctx context.Context, inboxID string, n payout.SourceNews) error {
+	source := payout.Source{PlayerID: n.PlayerID, PaymentSourceID: n.PaymentSourceID, UserID: n.UserID, Currency: n.Currency}
+	switch {
+	case n.PlayerID == "":
+		return t.learnt(ctx, inboxID, "not bound: the metadata of the pay-in names no player_id")
+	case n.PaymentSourceID == "" || n.UserID == "":
+		return t.learnt(ctx, inboxID, "not bound: the event names no source or no user")
+	case n.Currency == "":
+		return t.learnt(ctx, inboxID, "not bound: the event does not tell the currency")
+	}
+	if err := t.lockPlayer(ctx, n.PlayerID); err != nil {
+		return err
+	}
+	var caller string
+	switch err := t.row(ctx, "SELECT caller FROM players WHERE id = ?", n.PlayerID).Scan(&caller); {
+	case err == nil:
+		return t.bindLearnt(ctx, inboxID, source)
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	_, err := t.exec(ctx, "INSERT INTO waiting_sources (inbox_id, player_id, payment_source_id, user_id, currency) VALUES (?, ?, ?, ?, ?)",
+		inboxID, n.PlayerID, n.PaymentSourceID, n.UserID, string(n.Currency))
+	return err
+}
+
+// bindLearnt binds what an event taught, and applies its inbox row.
+func (t tx) bindLearnt(ctx context.Context, inboxID string, s payout.Source) error {
+	_, err := t.bind(ctx, s, "event")
+	var otherwise payout.Problems
+	switch {
+	case errors.As(err, &otherwise):
+		return t.learnt(ctx, inboxID, "not bound: "+otherwise.Error())
+	case err != nil:
+		return err
+	}
+	return t.learnt(ctx, inboxID, "bind source")
+}
+
+// learnt marks an inbox row as applied: nothing more will come of it.
+func (t tx) learnt(ctx context.Context, inboxID, by string) error {
+	_, err := t.exec(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(t.now), by, inboxID)
+	return err
+}
+
+// bindWaiting binds, in the order they came, the accounts that paid in for a
+// player before anybody named him here.
+func (t tx) bindWaiting(ctx context.Context, player string) error {
+	if err := t.lockPlayer(ctx, player); err != nil {
+		return err
+	}
+	waiting := map[string]payout.Source{}
+	var order []string
+	rows, err := t.rows(ctx, `SELECT w.inbox_id, w.payment_source_id, w.user_id, w.currency FROM waiting_sources w JOIN inbox i ON i.id = w.inbox_id
+		WHERE w.player_id = ? ORDER BY i.received_at, i.id`, player)
+	if err := each(rows, err, func(rows *sql.Rows) error {
+		var id string
+		s := payout.Source{PlayerID: player}
+		err := rows.Scan(&id, &s.PaymentSourceID, &s.UserID, &s.Currency)
+		waiting[id], order = s, append(order, id)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, id := range order {
+		if err := t.bindLearnt(ctx, id, waiting[id]); err != nil {
+			return err
+		}
+	}
+	_, err = t.exec(ctx, "DELETE FROM waiting_sources WHERE player_id = ?", player)
+	return err
+}
+
+// lockPlayer lets one transaction at a time name a player or learn an account
+// for a name. Else an event could see no player while the player's first
+// credit sees no event, and the account would wait for ever. SQLite's
+// transactions come one after another anyway.
+func (t tx) lockPlayer(ctx context.Context, player string) error {
+	if t.d.name != "postgres" {
+		return nil
+	}
+	_, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", player)
+	return err
 }

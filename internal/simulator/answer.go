@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"net"
 	"net/http"
 	"strconv"
@@ -11,10 +12,19 @@ import (
 // html is what a gateway in the way might say.
 const html = "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"
 
+// padding is what a body is padded with, again and again.
+var padding = bytes.Repeat([]byte(" "), 32<<10)
+
 // give answers a request as scripted. The good answer is what an honest
 // provider would have said: normal sends it, cut sends half of it.
 func (s *Simulator) give(w http.ResponseWriter, r *http.Request, a Answer, status int, good []byte) {
 	noteOf(r).shape(a.Kind)
+	if a.AnswerAfter > 0 {
+		s.hold(r, time.Duration(a.AnswerAfter))
+	}
+	for name, value := range a.Header {
+		w.Header().Set(name, value)
+	}
 	if a.RetryAfter != "" {
 		w.Header().Set("Retry-After", a.RetryAfter)
 	}
@@ -29,15 +39,20 @@ func (s *Simulator) give(w http.ResponseWriter, r *http.Request, a Answer, statu
 		reset(w)
 		panic(http.ErrAbortHandler)
 	case AnswerCut:
-		if len(good) < 2 {
-			good = []byte(`{"items":[]}`)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(good)))
-		w.WriteHeader(status)
+		good = promise(w, or(a.Status, status), good)
 		_, _ = w.Write(good[:len(good)/2])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
+	case AnswerTrickle:
+		for _, c := range promise(w, or(a.Status, status), good) {
+			s.hold(r, time.Duration(or(a.For, Duration(100*time.Millisecond))))
+			if _, err := w.Write([]byte{c}); err != nil || s.ctx.Err() != nil || r.Context().Err() != nil {
+				panic(http.ErrAbortHandler)
+			}
+			_ = http.NewResponseController(w).Flush()
+		}
+	case AnswerEmpty:
+		w.WriteHeader(or(a.Status, status))
 	case AnswerGarbled:
 		a.Status = or(a.Status, status)
 		a.Body = or(a.Body, html)
@@ -60,6 +75,17 @@ func (s *Simulator) give(w http.ResponseWriter, r *http.Request, a Answer, statu
 	}
 }
 
+// promise sends the head of an answer whose body will not come as it should.
+func promise(w http.ResponseWriter, status int, good []byte) []byte {
+	if len(good) < 2 {
+		good = []byte(`{"items":[]}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(good)))
+	w.WriteHeader(status)
+	return good
+}
+
 // write sends the answer's body, or its problem document.
 func (s *Simulator) write(w http.ResponseWriter, a Answer) {
 	body := []byte(a.Body)
@@ -69,6 +95,11 @@ func (s *Simulator) write(w http.ResponseWriter, a Answer) {
 	}
 	w.Header().Set("Content-Type", or(a.ContentType, "application/json"))
 	w.WriteHeader(a.Status)
+	for left := a.Pad; left > 0; left -= int64(len(padding)) {
+		if _, err := w.Write(padding[:min(left, int64(len(padding)))]); err != nil {
+			return // the client has had enough
+		}
+	}
 	_, _ = w.Write(body)
 }
 
@@ -91,6 +122,16 @@ func (s *Simulator) hold(r *http.Request, d time.Duration) {
 	select {
 	case <-over:
 	case <-r.Context().Done():
+	case <-s.ctx.Done():
+	}
+}
+
+// work takes its time whether or not the client is still there.
+func (s *Simulator) work(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
 	case <-s.ctx.Done():
 	}
 }

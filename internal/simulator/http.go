@@ -69,8 +69,9 @@ func (s *Simulator) observe(next http.Handler) http.Handler {
 
 		req := &Request{
 			At: s.Now(), Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
-			IdempotencyKey: r.Header.Get("Idempotency-Key"), TraceID: trace,
+			IdempotencyKey: r.Header.Get("Idempotency-Key"), TraceID: trace, Header: r.Header.Clone(),
 		}
+		req.Header.Del("Authorization") // a secret
 		if len(body) > 0 {
 			sum := sha256.Sum256(body)
 			req.BodySHA256 = hex.EncodeToString(sum[:])

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type Request struct {
 	Body           string    `json:"body,omitempty"` // not of the token call, which holds a secret
 	BodySHA256     string    `json:"body_sha256,omitempty"`
 	TraceID        string    `json:"trace_id"`
+
+	Header http.Header `json:"header"` // without Authorization, which is a secret
 
 	Status     int    `json:"status"` // 0: no answer (yet)
 	Answer     string `json:"answer,omitempty"`

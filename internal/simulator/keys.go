@@ -131,7 +131,23 @@ func (s *Simulator) RotateWebhookKey(keepOld bool) (kid string, err error) {
 	return s.signingKey().Kid, nil
 }
 
-func (s *Simulator) signingKey() *webhookKey { return s.st.WebhookKeys[len(s.st.WebhookKeys)-1] }
+func (s *Simulator) signingKey() *webhookKey { return s.st.keyFor(SignNormal) }
+
+// keyFor is the last key, or the one before it.
+func (st *state) keyFor(sign string) *webhookKey {
+	n := len(st.WebhookKeys)
+	if sign == SignRotated && n > 1 {
+		return st.WebhookKeys[n-2]
+	}
+	return st.WebhookKeys[n-1]
+}
+
+func (st *state) canSign(how Webhook) error {
+	if how.Sign == SignRotated && len(st.WebhookKeys) < 2 {
+		return errors.New("sign: rotated: no key was rotated yet: do so first, with POST /control/webhook-keys/rotate")
+	}
+	return nil
+}
 
 type jwk struct {
 	Kty string `json:"kty"`

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -8,7 +9,7 @@ import (
 )
 
 // plan is the way a new transfer will go, by its rule and the settings.
-func (s *Simulator) plan(r *Rule) []Step {
+func (s *Simulator) plan(t *Transfer, r *Rule) []Step {
 	if len(r.Path) > 0 {
 		return append([]Step(nil), r.Path...)
 	}
@@ -17,24 +18,28 @@ func (s *Simulator) plan(r *Rule) []Step {
 		authorize, execute = or(r.Delay.Authorize, authorize), or(r.Delay.Execute, execute)
 	}
 	way := []Step{{Status: StatusAuthorized, After: authorize}, {Status: StatusExecuted, After: execute}}
+	var before []Step
+	if t.FirstStatus == StatusAuthorizationRequired { // there is no hosted page here: the user confirms by himself
+		before = []Step{{Status: StatusAuthorizing, After: authorize}, {Status: StatusPending, After: authorize}}
+	}
 	if r.Fail != nil {
 		done := map[string]int{"": 0, StatusPending: 0, StatusAuthorized: 1, StatusExecuted: 2}[r.Fail.Stage]
 		after := or(r.Fail.After, []Duration{authorize, execute, execute}[done])
-		return append(way[:done:done], Step{Status: StatusFailed, After: after, Reason: r.Fail.Reason})
+		return append(before, append(way[:done:done], Step{Status: StatusFailed, After: after, Reason: r.Fail.Reason})...)
 	}
 	if r.Return != nil {
 		back := *r.Return
 		back.Status, back.Reason = or(back.Status, StatusFailed), or(back.Reason, "returned")
 		way = append(way, back)
 	}
-	return way
+	return append(before, way...)
 }
 
 // begin gives a new transfer its life. It needs the lock, as all below do.
 func (s *Simulator) begin(t *Transfer) {
 	rule, _ := s.st.ruleOf(t.IdempotencyKey)
-	t.History = []Moment{{At: s.now(), Status: StatusPending, SchemeID: "unknown"}}
-	t.Plan = s.plan(rule)
+	t.History = []Moment{{At: s.now(), Status: or(t.FirstStatus, StatusPending), SchemeID: "unknown"}}
+	t.Plan = s.plan(t, rule)
 	s.st.Transfers = append(s.st.Transfers, t)
 	s.st.transfers[t.ID] = t
 	s.factOf(t, FactAccepted, "")
@@ -147,10 +152,17 @@ func (s *Simulator) factOf(t *Transfer, kind, reason string) {
 	})
 }
 
-// scheme is how the money travels: inside the bank for payment sources of the
+// scheme is how the money travels: as preselected, or inside the bank for payment sources of the
 // sandbox, else by the currency's instant scheme.
 func (t *Transfer) scheme() string {
+	var selection struct {
+		Type     string `json:"type"`
+		SchemeID string `json:"scheme_id"`
+	}
+	_ = json.Unmarshal(t.SchemeSelection, &selection)
 	switch {
+	case selection.Type == "preselected":
+		return selection.SchemeID
 	case t.Kind == KindPayout && t.PaymentSourceID != "":
 		return "internal_transfer"
 	case t.Currency == "GBP":

@@ -68,6 +68,9 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, read func(bod
 		s.touch()
 		s.mu.Unlock()
 		noteOf(r).transfer(known.TransferID)
+		if answer.Delay > 0 {
+			s.hold(r, time.Duration(answer.Delay))
+		}
 		if !answer.accepts() {
 			answer = Answer{Kind: AnswerNormal} // it exists: a refusal would be another lie than scripted
 		}
@@ -90,7 +93,7 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, read func(bod
 	s.st.Keys[key] = made
 	if answer.Delay > 0 {
 		s.mu.Unlock()
-		s.hold(r, time.Duration(answer.Delay))
+		s.work(time.Duration(answer.Delay))
 		s.mu.Lock()
 	}
 	if answer.Kind != AnswerNormal && !answer.accepts() {
@@ -104,7 +107,7 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, read func(bod
 		s.give(w, r, answer, http.StatusBadRequest, nil)
 		return
 	}
-	made.Status, made.Body = http.StatusAccepted, encode(map[string]string{"id": t.ID})
+	made.Status, made.Body = http.StatusAccepted, encode(t.created())
 	made.TransferID, made.InFlight = t.ID, false
 	if s.closed { // nothing would write it down any more
 		delete(s.st.Keys, key)
@@ -155,6 +158,7 @@ func (s *Simulator) readPayout(body []byte) (*Transfer, fieldErrors) {
 	}
 	if selection, ok := fields["scheme_selection"]; ok {
 		t.SchemeSelection = encode(selection)
+		checkScheme(selection, wrong)
 	}
 	beneficiary, ok := fields["beneficiary"].(map[string]any)
 	if !ok {
@@ -179,6 +183,23 @@ func (s *Simulator) readPayout(body []byte) (*Transfer, fieldErrors) {
 		}
 	case "business_account":
 		t.Reference = text(beneficiary, "reference", within)
+	case "verified_external_account":
+		t.Reference, _ = beneficiary["reference"].(string)
+		text(beneficiary, "account_holder_verification_id", within)
+	case typeUserDetermined:
+		t.Reference = text(beneficiary, "reference", within)
+		user, _ := beneficiary["user"].(map[string]any)
+		if _, ok := user["name"].(string); !ok {
+			within.add("user.name", "Must be a non-empty string.")
+		}
+		for _, name := range []string{"verification", "provider_selection"} {
+			if _, ok := beneficiary[name].(map[string]any); !ok {
+				within.add(name, "Must be an object.")
+			}
+		}
+		t.UserID, _ = user["id"].(string)
+		t.UserID = or(t.UserID, uuid.NewString())
+		t.FirstStatus = StatusAuthorizationRequired
 	case "":
 	default:
 		within.add("type", fmt.Sprintf("Unknown value %q.", kind))
@@ -190,6 +211,32 @@ func (s *Simulator) readPayout(body []byte) (*Transfer, fieldErrors) {
 		s.trustSource(t)
 	}
 	return t, wrong
+}
+
+const typeUserDetermined = "user_determined"
+
+// created is the body of the 202. Only a payout that a user has to confirm
+// says more than its id.
+func (t *Transfer) created() map[string]any {
+	if t.FirstStatus == "" {
+		return map[string]any{"id": t.ID}
+	}
+	return map[string]any{
+		"id": t.ID, "status": t.FirstStatus, "resource_token": raw64.EncodeToString([]byte(t.ID)), "user": map[string]any{"id": t.UserID},
+	}
+}
+
+func checkScheme(selection any, wrong fieldErrors) {
+	fields, _ := selection.(map[string]any)
+	switch kind := text(fields, "type", fieldErrors{}); kind {
+	case "instant_preferred", "instant_only":
+	case "preselected":
+		if text(fields, "scheme_id", fieldErrors{}) == "" {
+			wrong.add("scheme_selection.scheme_id", "Must be a non-empty string.")
+		}
+	default:
+		wrong.add("scheme_selection.type", fmt.Sprintf("Unknown value %q.", kind))
+	}
 }
 
 // readObject decodes one JSON object, numbers as written.

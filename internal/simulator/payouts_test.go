@@ -59,8 +59,9 @@ func TestToken(t *testing.T) {
 			t.Errorf("got %d %s", a.status, a.text)
 		}
 	})
+	h.get("/v3/merchant-accounts")
 	for _, r := range h.sim.Journal().Requests {
-		if strings.Contains(r.Body+r.Answer, "secret") || strings.Contains(r.Answer, "access_token") {
+		if strings.Contains(r.Body+r.Answer, "secret") || strings.Contains(r.Answer, "access_token") || strings.Contains(fmt.Sprint(r.Header), h.token) {
 			t.Errorf("the journal holds a secret: %+v", r)
 		}
 	}
@@ -182,6 +183,66 @@ func TestCreateChecksTheBody(t *testing.T) {
 	}
 	if a := h.post("/v3/payouts", "k", payoutBody(100, "R")); a.status != 400 {
 		t.Errorf("unknown source, strict: %d", a.status)
+	}
+}
+
+func TestEveryKindOfBeneficiary(t *testing.T) {
+	h := open(t)
+	for name, c := range map[string]struct {
+		beneficiary, extra string
+		refused            string // the field; empty: taken
+		scheme             string
+	}{
+		"external account": {`{"type":"external_account","reference":"R","account_holder_name":"A","account_identifier":{"type":"iban","iban":"X"}}`, "", "", "faster_payments_service"},
+		"business account": {`{"type":"business_account","reference":"R"}`, "", "", "faster_payments_service"},
+		"verified account": {`{"type":"verified_external_account","account_holder_verification_id":"v"}`, "", "", "faster_payments_service"},
+		"preselected": {`{"type":"business_account","reference":"R"}`,
+			`,"scheme_selection":{"type":"preselected","scheme_id":"chaps"},"sub_merchants":{"ultimate_counterparty":{}}`, "", "chaps"},
+		"user determined": {`{"type":"user_determined","reference":"R","user":{"name":"A"},"verification":{},"provider_selection":{}}`, "", "", "faster_payments_service"},
+		"nobody verified": {`{"type":"verified_external_account"}`, "", "beneficiary.account_holder_verification_id", ""},
+		"no user":         {`{"type":"user_determined","reference":"R","verification":{},"provider_selection":{}}`, "", "beneficiary.user.name", ""},
+		"no scheme":       {`{"type":"business_account","reference":"R"}`, `,"scheme_selection":{"type":"preselected"}`, "scheme_selection.scheme_id", ""},
+		"odd selection":   {`{"type":"business_account","reference":"R"}`, `,"scheme_selection":"fast"`, "scheme_selection.type", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := h.post("/v3/payouts", uuid.NewString(), fmt.Sprintf(`{"merchant_account_id":%q,"amount_in_minor":1,"currency":"GBP","beneficiary":%s%s}`, gbpAccount, c.beneficiary, c.extra))
+			if c.refused != "" {
+				if errors, _ := a.body["errors"].(map[string]any); a.status != 400 || errors[c.refused] == nil {
+					t.Errorf("got %d %s", a.status, a.text)
+				}
+				return
+			}
+			if a.status != 202 {
+				t.Fatalf("got %d %s", a.status, a.text)
+			}
+			first := "pending"
+			if name == "user determined" {
+				first = "authorization_required"
+				if a.body["status"] != first || a.body["resource_token"] == "" || a.body["user"].(map[string]any)["id"] == "" {
+					t.Errorf("created: %s", a.text)
+				}
+			}
+			path := "/v3/payouts/" + a.body["id"].(string)
+			if p := h.get(path).body; p["status"] != first {
+				t.Errorf("at first: %v", p)
+			}
+			h.sim.Advance(time.Minute)
+			way := []string{}
+			p, _ := h.sim.Payout(a.body["id"].(string))
+			for _, m := range p.History {
+				way = append(way, m.Status)
+			}
+			want := []string{"pending", "authorized", "executed"}
+			if first != "pending" {
+				want = append([]string{"authorization_required", "authorizing"}, want...)
+			}
+			if !slices.Equal(way, want) {
+				t.Errorf("it went %v", way)
+			}
+			if p := h.get(path).body; p["status"] != "executed" || p["scheme_id"] != c.scheme || p["beneficiary"].(map[string]any)["account_identifiers"] == nil {
+				t.Errorf("in the end: %v", p)
+			}
+		})
 	}
 }
 

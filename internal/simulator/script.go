@@ -50,6 +50,7 @@ type Match struct {
 	Currency          string            `json:"currency,omitempty"`
 	MerchantAccountID string            `json:"merchant_account_id,omitempty"`
 	PaymentSourceID   string            `json:"payment_source_id,omitempty"`
+	PaymentID         string            `json:"payment_id,omitempty"` // refunds
 	UserID            string            `json:"user_id,omitempty"`
 	IdempotencyKey    string            `json:"idempotency_key,omitempty"`
 	Metadata          map[string]string `json:"metadata,omitempty"` // these pairs among others
@@ -65,12 +66,16 @@ const (
 	AnswerTimeout = "timeout" // silence, for For or until the client goes away
 	AnswerReset   = "reset"   // the connection is reset
 	AnswerCut     = "cut"     // the body breaks off
+	AnswerEmpty   = "empty"   // Status and no body at all
+	AnswerTrickle = "trickle" // the body comes a byte every For, default 100ms, and may never end in time
 	AnswerGarbled = "garbled" // Body, or a page of HTML, with Status
 
 	AnswerAcceptThenTimeout = "accept_then_timeout"
 	AnswerAcceptThenReset   = "accept_then_reset"
 	AnswerAcceptThen5xx     = "accept_then_5xx" // Status, default 502
 	AnswerAcceptThenCut     = "accept_then_cut"
+	AnswerAcceptThenEmpty   = "accept_then_empty"
+	AnswerAcceptThenTrickle = "accept_then_trickle"
 	AnswerAcceptThenGarbled = "accept_then_garbled"
 )
 
@@ -79,8 +84,11 @@ type Answer struct {
 	Kind  string `json:"kind"`
 	Times int    `json:"times,omitempty"` // for the first N requests (of each key or payout); 0: for every one
 
-	Delay Duration `json:"delay,omitempty"` // before anything is done; the key is in flight meanwhile (409 for others)
-	For   Duration `json:"for,omitempty"`   // timeout: how long; 0: until the client goes away
+	// Delay is spent before anything is done. The key of a create is in flight
+	// meanwhile (409 for others), and the work goes on when the client is gone.
+	Delay       Duration `json:"delay,omitempty"`
+	AnswerAfter Duration `json:"answer_after,omitempty"` // spent once all is done: the answer comes late
+	For         Duration `json:"for,omitempty"`          // timeout: how long, 0: until the client goes away; trickle: per byte
 
 	Status      int                 `json:"status,omitempty"` // refuse: default 400; 5xx: default 502; garbled: default 200
 	Type        string              `json:"type,omitempty"`   // fragment of the problem type; default: the status's usual one
@@ -89,8 +97,10 @@ type Answer struct {
 	Errors      map[string][]string `json:"errors,omitempty"`
 	RetryAfter  string              `json:"retry_after,omitempty"`  // header Retry-After as written: seconds, a date, nonsense
 	ShouldRetry string              `json:"should_retry,omitempty"` // header Tl-Should-Retry as written
+	Header      map[string]string   `json:"header,omitempty"`       // any other headers
 	Body        string              `json:"body,omitempty"`         // sent instead of the problem document
 	ContentType string              `json:"content_type,omitempty"`
+	Pad         int64               `json:"pad,omitempty"` // garbled: this many bytes of spaces before the body
 
 	// Remember stores a refusal under the key, so that it is replayed. Whether
 	// the provider does so is not documented; default: it does not.
@@ -146,6 +156,7 @@ const (
 	SignNone       = "none"        // no Tl-Signature at all
 	SignForged     = "forged"      // known kid, another key
 	SignUnknownKid = "unknown_kid" // good signature by a key outside the key set
+	SignRotated    = "rotated"     // good signature by the key before the last rotation
 	SignWrongJKU   = "wrong_jku"   // good signature, jku points elsewhere
 	SignTampered   = "tampered"    // body changed after signing
 )
@@ -200,6 +211,11 @@ func (s *Simulator) Script(rule Rule) (string, error) {
 	if s.st.rule(rule.ID) != nil {
 		return "", fmt.Errorf("simulator: rule: id: %q is taken", rule.ID)
 	}
+	for i, hook := range rule.Webhooks {
+		if err := s.st.canSign(hook); err != nil {
+			return "", fmt.Errorf("simulator: rule: webhooks[%d]: %w", i, err)
+		}
+	}
 	s.st.Rules = append(s.st.Rules, &rule)
 	s.touch()
 	return rule.ID, nil
@@ -241,6 +257,9 @@ func (s *Simulator) AddFault(f Fault) (string, error) {
 	}
 	if f.Answer.accepts() {
 		return "", fmt.Errorf("simulator: fault: answer: %s: a fault accepts nothing; use a rule", f.Answer.Kind)
+	}
+	if f.Answer.Kind == AnswerNormal && f.Answer.AnswerAfter > 0 {
+		return "", errors.New("simulator: fault: answer: answer_after: an honest answer is not the fault's to hold back; use delay")
 	}
 	if f.ID == "" {
 		f.ID = uuid.NewString()
@@ -321,7 +340,7 @@ func (r *Rule) check() error {
 		complain("return", r.Return.check())
 	}
 	for i, hook := range r.Webhooks {
-		if !slices.Contains([]string{SignNormal, SignNone, SignForged, SignUnknownKid, SignWrongJKU, SignTampered}, hook.Sign) {
+		if !slices.Contains([]string{SignNormal, SignNone, SignForged, SignUnknownKid, SignRotated, SignWrongJKU, SignTampered}, hook.Sign) {
 			complain(fmt.Sprintf("webhooks[%d]", i), fmt.Errorf("sign: %q is not known", hook.Sign))
 		}
 	}
@@ -337,8 +356,9 @@ func (p Step) check() error {
 
 func (a *Answer) check() error {
 	switch a.Kind {
-	case AnswerNormal, AnswerRefuse, AnswerTimeout, AnswerReset, AnswerCut, AnswerGarbled,
-		AnswerAcceptThenTimeout, AnswerAcceptThenReset, AnswerAcceptThen5xx, AnswerAcceptThenCut, AnswerAcceptThenGarbled:
+	case AnswerNormal, AnswerRefuse, AnswerTimeout, AnswerReset, AnswerCut, AnswerEmpty, AnswerTrickle, AnswerGarbled,
+		AnswerAcceptThenTimeout, AnswerAcceptThenReset, AnswerAcceptThen5xx, AnswerAcceptThenCut,
+		AnswerAcceptThenEmpty, AnswerAcceptThenTrickle, AnswerAcceptThenGarbled:
 	case "":
 		a.Kind = AnswerNormal
 	default:
@@ -346,6 +366,9 @@ func (a *Answer) check() error {
 	}
 	if a.Status != 0 && (a.Status < 200 || a.Status > 599) {
 		return fmt.Errorf("status: %d: must be 200 to 599", a.Status)
+	}
+	if a.Pad < 0 || (a.Pad > 0 && strings.TrimPrefix(a.Kind, acceptThen) != AnswerGarbled) {
+		return fmt.Errorf("pad: %d: must be a count of bytes, with kind garbled or accept_then_garbled", a.Pad)
 	}
 	return nil
 }
@@ -418,7 +441,7 @@ func (m Match) fits(t *Transfer) bool {
 		}
 	}
 	return text(m.Kind, t.Kind) && text(m.Reference, t.Reference) && text(m.Currency, t.Currency) &&
-		text(m.MerchantAccountID, t.MerchantAccountID) && text(m.PaymentSourceID, t.PaymentSourceID) &&
+		text(m.MerchantAccountID, t.MerchantAccountID) && text(m.PaymentSourceID, t.PaymentSourceID) && text(m.PaymentID, t.PaymentID) &&
 		text(m.UserID, t.UserID) && text(m.IdempotencyKey, t.IdempotencyKey) &&
 		(m.AmountInMinor == 0 || m.AmountInMinor == t.AmountInMinor)
 }

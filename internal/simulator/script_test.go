@@ -20,7 +20,10 @@ func (h *house) try(key, body string) (answer, error) {
 	req := h.request("POST", "/v3/payouts", key, body)
 	req.Close = true
 	req.GetBody = nil // or net/http would resend by itself, because of the key
-	client := &http.Client{Timeout: 300 * time.Millisecond}
+	client := &http.Client{
+		Timeout:       300 * time.Millisecond,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -42,6 +45,8 @@ func TestAcceptedButTheAnswerIsLost(t *testing.T) {
 		AnswerAcceptThenCut:     func(a answer, err error) bool { return a.status == 202 && errors.Is(err, io.ErrUnexpectedEOF) },
 		AnswerAcceptThen5xx:     func(a answer, err error) bool { return err == nil && a.status == 502 },
 		AnswerAcceptThenGarbled: func(a answer, err error) bool { return err == nil && a.status == 202 && a.body == nil },
+		AnswerAcceptThenEmpty:   func(a answer, err error) bool { return err == nil && a.status == 202 && a.text == "" },
+		AnswerAcceptThenTrickle: func(a answer, err error) bool { return a.status == 202 && err != nil && len(a.text) < 10 },
 	} {
 		t.Run(kind, func(t *testing.T) {
 			h := open(t)
@@ -99,6 +104,8 @@ func TestRefusedBeforeStoring(t *testing.T) {
 		"429":           {Answer{Kind: AnswerRefuse, Status: 429, RetryAfter: "soon", ShouldRetry: "true"}, 429, "Rate Limit Exceeded"},
 		"500":           {Answer{Kind: AnswerRefuse, Status: 500}, 500, "Unknown Error"},
 		"503":           {Answer{Kind: AnswerRefuse, Status: 503}, 503, "Service Unavailable"},
+		"empty":         {Answer{Kind: AnswerEmpty, Status: 400}, 400, ""},
+		"redirect":      {Answer{Kind: AnswerRefuse, Status: 307, Header: map[string]string{"Location": "/elsewhere"}}, 307, "Temporary Redirect"},
 		"reset":         {Answer{Kind: AnswerReset}, 0, ""},
 		"timeout":       {Answer{Kind: AnswerTimeout}, 0, ""},
 	} {
@@ -130,6 +137,51 @@ func TestRefusedBeforeStoring(t *testing.T) {
 			t.Errorf("got %d %s", a.status, a.text)
 		}
 	})
+}
+
+// A client that gives up while its create is being worked on learns nothing,
+// and the payout comes to be all the same.
+func TestWorkGoesOnWhenTheClientIsGone(t *testing.T) {
+	h := open(t)
+	h.script(Rule{Create: &Answer{Delay: Duration(time.Second), Times: 1}})
+	body := payoutBody(100, "R")
+	if _, err := h.try("k", body); err == nil {
+		t.Fatal("the answer came in time")
+	}
+	if a := h.post("/v3/payouts", "k", body); a.status != 409 {
+		t.Errorf("while it is worked on: %d %s", a.status, a.text)
+	}
+	if n := len(h.sim.Payouts()); n != 0 {
+		t.Errorf("%d payouts before the work is done", n)
+	}
+	until(t, "the payout", func() bool { return len(h.sim.Payouts()) == 1 })
+	if a := h.post("/v3/payouts", "k", body); a.status != 202 || a.body["id"] != h.sim.Payouts()[0].ID {
+		t.Errorf("afterwards: %d %s", a.status, a.text)
+	}
+}
+
+func TestTheAnswerComesLate(t *testing.T) {
+	h := open(t)
+	h.script(Rule{Create: &Answer{AnswerAfter: Duration(time.Minute), Times: 1}})
+	if _, err := h.try("k", payoutBody(100, "R")); err == nil {
+		t.Fatal("the answer came in time")
+	}
+	if a, err := h.try("k", payoutBody(100, "R")); err != nil || a.status != 202 || len(h.sim.Payouts()) != 1 {
+		t.Errorf("the same key again: %d %s, %v; %d payouts", a.status, a.text, err, len(h.sim.Payouts()))
+	}
+}
+
+func TestHugeAnswer(t *testing.T) {
+	h := open(t)
+	if _, err := h.sim.AddFault(Fault{Path: "/v3/*", Answer: Answer{Kind: AnswerGarbled, Body: "{}", Pad: 1_000_000}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := h.get("/v3/merchant-accounts"); len(a.text) != 1_000_002 || a.body == nil {
+		t.Errorf("%d bytes", len(a.text))
+	}
+	if _, err := h.sim.AddFault(Fault{Path: "*", Answer: Answer{Kind: AnswerRefuse, Pad: 1}}); err == nil {
+		t.Error("a padded refusal was taken")
+	}
 }
 
 func TestPathsAndReasons(t *testing.T) {
@@ -281,6 +333,9 @@ func TestFaults(t *testing.T) {
 	}
 	if _, err := h.sim.AddFault(Fault{ID: id, Path: "*", Answer: Answer{Kind: AnswerAcceptThenReset}}); err == nil {
 		t.Error("a fault that accepts was taken")
+	}
+	if _, err := h.sim.AddFault(Fault{Path: "*", Answer: Answer{AnswerAfter: 1}}); err == nil {
+		t.Error("a fault that holds back an honest answer was taken")
 	}
 }
 

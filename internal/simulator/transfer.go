@@ -13,6 +13,10 @@ const (
 	StatusAuthorized = "authorized"
 	StatusExecuted   = "executed"
 	StatusFailed     = "failed"
+
+	// Before pending, of payouts that a user has to confirm.
+	StatusAuthorizationRequired = "authorization_required"
+	StatusAuthorizing           = "authorizing"
 )
 
 // Kinds of transfer.
@@ -37,6 +41,8 @@ type Transfer struct {
 	Metadata          map[string]string `json:"metadata,omitempty"`
 	Beneficiary       json.RawMessage   `json:"beneficiary,omitempty"` // as requested
 	SchemeSelection   json.RawMessage   `json:"scheme_selection,omitempty"`
+
+	FirstStatus string `json:"first_status,omitempty"` // default pending
 
 	History []Moment  `json:"history"` // never empty; the last is now
 	Plan    []Step    `json:"plan,omitempty"`
@@ -148,6 +154,9 @@ func (s *Simulator) view(t *Transfer, history []Moment) map[string]any {
 	v["merchant_account_id"] = t.MerchantAccountID
 	v["scheme_id"] = last.SchemeID
 	v["beneficiary"] = s.beneficiary(t)
+	if t.FirstStatus != "" {
+		v["user"] = map[string]any{"id": t.UserID}
+	}
 	return v
 }
 
@@ -166,6 +175,12 @@ func (s *Simulator) beneficiary(t *Transfer) map[string]any {
 		delete(b, "account_identifier")
 		delete(b, "address")
 		delete(b, "date_of_birth")
+	case "verified_external_account", typeUserDetermined:
+		delete(b, "user")
+		delete(b, "verification")
+		delete(b, "provider_selection")
+		b["account_holder_name"] = mockHolder
+		b["account_identifiers"] = mockIdentifiers(t.Currency, "00003211")
 	case "business_account":
 		b["account_holder_name"] = "SIMULATED MERCHANT"
 		b["account_identifiers"] = mockIdentifiers(t.Currency, "00003210")

@@ -130,6 +130,9 @@ func (s *Simulator) SendWebhook(body map[string]any, how Webhook) (eventID strin
 	merge(full, body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.st.canSign(how); err != nil {
+		return "", fmt.Errorf("simulator: webhook: %w", err)
+	}
 	s.post(how, "", full)
 	s.touch()
 	eventID, _ = full["event_id"].(string)
@@ -173,7 +176,7 @@ func (s *Simulator) launch(d *delivery) {
 	}
 	d.Tries++
 	envelope := envelope{
-		url: s.settings.WebhookURL, jku: s.settings.PublicURL + "/.well-known/jwks", key: s.signingKey(),
+		url: s.settings.WebhookURL, jku: s.settings.PublicURL + "/.well-known/jwks", key: s.st.keyFor(d.Sign),
 		at: s.now(), try: d.Tries, delivery: *d,
 	}
 	s.wg.Add(1)

@@ -194,6 +194,12 @@ func TestKeyRotationAndAnyEvent(t *testing.T) {
 		}
 		return h.inbox.wait(t, before+1)[before]
 	}
+	if _, err := h.sim.SendWebhook(nil, Webhook{Sign: SignRotated}); err == nil {
+		t.Error("signed with a rotated key before any was rotated")
+	}
+	if _, err := h.sim.Script(Rule{Webhooks: []Webhook{{Sign: SignRotated}}}); err == nil {
+		t.Error("scripted to sign with a rotated key before any was rotated")
+	}
 	old := send()
 	if !genuine(t, h, old) {
 		t.Error("before the rotation: not genuine")
@@ -209,6 +215,13 @@ func TestKeyRotationAndAnyEvent(t *testing.T) {
 	}
 	if fresh := send(); !genuine(t, h, fresh) || genuine(t, h, old) {
 		t.Error("old key dropped: wrong verdict")
+	}
+	kids := len(h.inbox.all())
+	if _, err := h.sim.SendWebhook(nil, Webhook{Sign: SignRotated}); err != nil {
+		t.Fatal(err)
+	}
+	if stale := h.inbox.wait(t, kids+1)[kids]; genuine(t, h, stale) || stale.header.Get("Tl-Signature") == "" {
+		t.Error("signed with a rotated key: genuine")
 	}
 	if _, err := h.sim.SendWebhook(nil, Webhook{Sign: "crayon"}); err == nil {
 		t.Error("unknown way of signing was taken")

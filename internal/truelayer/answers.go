@@ -39,7 +39,8 @@ const (
 // row that fits holds; the last fits everything, so that what nobody foresaw
 // is unknown. Only created, refused and not sent need proof: a refusal and a
 // 401 or 403 count only with an error document of theirs, because anything on
-// the way can say "400" (docs/truelayer.md, "Errors").
+// the way can say "400" (docs/truelayer.md, "Errors"). Payouts and refunds are
+// judged alike.
 var answers = []row{
 	{"nothing left", 0, 0, func(s sight) bool { return !s.began }, payout.AnswerNotSent, effectNone},
 	{"no answer came", 0, 0, always, payout.AnswerUnknown, effectNone},
@@ -48,6 +49,7 @@ var answers = []row{
 	{"taken in, but no id came", 200, 299, always, payout.AnswerUnknown, effectNone},
 	{"redirect, never followed", 300, 399, always, payout.AnswerUnknown, effectNone},
 
+	{"token of another audience", 400, 400, func(s sight) bool { return s.problem.ofAudience() }, payout.AnswerNotSent, effectDropToken},
 	{"refused, yet asked to come again", 400, 400, func(s sight) bool { return s.problem != nil && s.again == "true" }, payout.AnswerUnknown, effectNone},
 	{"refused", 400, 400, theirs, payout.AnswerRefused, effectNone},
 	{"refused by a stranger", 400, 400, always, payout.AnswerUnknown, effectNone},

@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -72,6 +73,9 @@ type answerCase struct {
 }
 
 func answerCases() []answerCase {
+	audienceBody := func(status int) string {
+		return strings.Replace(document(status, "unauthenticated", "Unauthenticated"), `"D"`, `"Authorization: The JWT was not able to be validated: InvalidAudience"`, 1)
+	}
 	after := func(d time.Duration) func(payout.Created) string {
 		return func(c payout.Created) string {
 			if c.RetryAfter != d {
@@ -83,6 +87,13 @@ func answerCases() []answerCase {
 	keyReused := func(c payout.Created) string {
 		if !c.KeyReused {
 			return "KeyReused is not set"
+		}
+		return ""
+	}
+	configFault := func(c payout.Created) string {
+		var config *ConfigError
+		if !errors.As(c.Err, &config) || !strings.Contains(c.Detail, "TRUELAYER_AUTH_URL") {
+			return "what to change is not said: " + c.Detail
 		}
 		return ""
 	}
@@ -122,6 +133,9 @@ func answerCases() []answerCase {
 		{"400 invalid state", says(400, document(400, "invalid-state", "Invalid State")), "refused", refused, nil},
 		{"400 told not to come again", says(400, refusedBody, "Tl-Should-Retry", "false"), "refused", refused, nil},
 		{"400 told to come again", says(400, refusedBody, "Tl-Should-Retry", "true"), "refused, yet asked to come again", unknown, nil},
+		{"400 invalid audience", says(400, audienceBody(400)), "token of another audience", notSent, configFault},
+		{"400 invalid audience, told to come again", says(400, audienceBody(400), "Tl-Should-Retry", "true"), "token of another audience", notSent, configFault},
+		{"400 that repeats the word", says(400, strings.Replace(refusedBody, `"detail":"D"`, `"detail":"metadata.InvalidAudience is odd","errors":{"metadata.InvalidAudience":["InvalidAudience"]}`, 1)), "refused", refused, nil},
 		{"400 html", says(400, html), "refused by a stranger", unknown, nil},
 		{"400 empty", says(400, ""), "refused by a stranger", unknown, nil},
 		{"400 oauth", says(400, `{"error":"invalid_request"}`), "refused by a stranger", unknown, nil},
@@ -131,8 +145,12 @@ func answerCases() []answerCase {
 		{"400 no title", says(400, `{"type":"https://docs.truelayer.com/docs/error-types#x","status":400}`), "refused by a stranger", unknown, nil},
 		{"400 cut", raw("HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n" + refusedBody), "refused by a stranger", unknown, nil},
 		{"401", says(401, document(401, "unauthenticated", "Unauthenticated")), "not let in", notSent, nil},
+		{"401 invalid audience", says(401, audienceBody(401)), "not let in", notSent, configFault},
+		{"401 invalid audience by a stranger", says(401, "Authorization: The JWT was not able to be validated: InvalidAudience"), "not let in by a stranger", unknown, configFault},
+		{"401 cut", raw("HTTP/1.1 401 Unauthorized\r\nContent-Length: 1000\r\n\r\n" + document(401, "unauthenticated", "Unauthenticated")), "not let in by a stranger", unknown, nil},
 		{"401 html", says(401, html), "not let in by a stranger", unknown, nil},
 		{"403", says(403, document(403, "forbidden", "Forbidden")), "forbidden", notSent, nil},
+		{"403 cut", raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n" + document(403, "forbidden", "Forbidden")), "forbidden by a stranger", unknown, nil},
 		{"403 html", says(403, html), "forbidden by a stranger", unknown, nil},
 		{"404", says(404, document(404, "not-found", "Not Found")), "not found", unknown, nil},
 		{"408", says(408, ""), "timed out there", unknown, nil},
@@ -163,42 +181,55 @@ func answerCases() []answerCase {
 	return cases
 }
 
+// creates are the two calls that move money; both are judged by one table.
+var creates = map[string]struct {
+	path string
+	send func(time.Duration) payout.Send
+	call func(*Client, context.Context, payout.Token, payout.Send) payout.Created
+}{
+	"payout": {"/v3/payouts", testSend, (*Client).CreatePayout},
+	"refund": {"/v3/payments/payment-1/refunds", testRefund, (*Client).CreateRefund},
+}
+
 func TestAnswers(t *testing.T) {
 	seen := map[string]bool{"nothing left": true} // TestNothingLeft
-	for _, tc := range answerCases() {
-		t.Run(tc.name, func(t *testing.T) {
-			requests := 0
-			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				requests++
-				tc.does(w, r)
-			})
-			within := 5 * time.Second
-			if tc.name == "silence" {
-				within = 200 * time.Millisecond
-			}
-			send := testSend(within)
-			got := newClient(t, server.URL).CreatePayout(context.Background(), testToken, send)
-			server.Close()
-			if got.Answer != tc.answer {
-				t.Errorf("answer %s, want %s; %s", got.Answer, tc.answer, got.Detail)
-			}
-			if !strings.HasPrefix(got.Detail, tc.row+":") {
-				t.Errorf("row %q, want %q", got.Detail, tc.row)
-			}
-			if requests != 1 {
-				t.Errorf("%d requests, want 1", requests)
-			}
-			if (got.Answer == payout.AnswerCreated) != (got.ProviderID != "") || (got.Answer == payout.AnswerCreated) != (got.Err == nil) ||
-				(got.Answer == payout.AnswerRefused) != (got.Reason != "") {
-				t.Errorf("the parts do not fit: %+v", got)
-			}
-			if tc.check != nil {
-				if wrong := tc.check(got); wrong != "" {
-					t.Error(wrong)
+	for kind, create := range creates {
+		for _, tc := range answerCases() {
+			seen[tc.row] = true
+			t.Run(kind+"/"+tc.name, func(t *testing.T) {
+				requests := 0
+				server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					if requests++; r.URL.Path != create.path {
+						t.Errorf("sent to %s", r.URL.Path)
+					}
+					tc.does(w, r)
+				})
+				within := 5 * time.Second
+				if tc.name == "silence" {
+					within = 200 * time.Millisecond
 				}
-			}
-		})
-		seen[tc.row] = true
+				got := create.call(newClient(t, server.URL), context.Background(), testToken, create.send(within))
+				server.Close()
+				if got.Answer != tc.answer {
+					t.Errorf("answer %s, want %s; %s", got.Answer, tc.answer, got.Detail)
+				}
+				if !strings.HasPrefix(got.Detail, tc.row+":") {
+					t.Errorf("row %q, want %q", got.Detail, tc.row)
+				}
+				if requests != 1 {
+					t.Errorf("%d requests, want 1", requests)
+				}
+				if (got.Answer == payout.AnswerCreated) != (got.ProviderID != "") || (got.Answer == payout.AnswerCreated) != (got.Err == nil) ||
+					(got.Answer == payout.AnswerRefused) != (got.Reason != "") {
+					t.Errorf("the parts do not fit: %+v", got)
+				}
+				if tc.check != nil {
+					if wrong := tc.check(got); wrong != "" {
+						t.Error(wrong)
+					}
+				}
+			})
+		}
 	}
 	for _, r := range answers {
 		if !seen[r.name] {
@@ -328,6 +359,24 @@ func TestNothingLeft(t *testing.T) {
 				t.Errorf("retry after %s", got.RetryAfter)
 			}
 		})
+	}
+	c := newClient(t, server.URL)
+	for name, change := range map[string]func(*payout.Send){
+		"refund: a payout":              func(s *payout.Send) { s.Kind = payout.KindPayout },
+		"refund: no kind":               func(s *payout.Send) { s.Kind = "" },
+		"refund: no payment":            func(s *payout.Send) { s.PaymentID = "" },
+		"refund: payment that climbs":   func(s *payout.Send) { s.PaymentID = ".." },
+		"refund: payment with a slash":  func(s *payout.Send) { s.PaymentID = "a/b" },
+		"refund: payment with a query":  func(s *payout.Send) { s.PaymentID = "a?b" },
+		"refund: payment to be escaped": func(s *payout.Send) { s.PaymentID = "a%62" },
+		"refund: no key":                func(s *payout.Send) { s.Key = "" },
+		"refund: deadline passed":       func(s *payout.Send) { s.Deadline = time.Now() },
+	} {
+		send := testRefund(3 * time.Second)
+		change(&send)
+		if got := c.CreateRefund(ctx, testToken, send); got.Answer != payout.AnswerNotSent || got.Err == nil || got.Detail == "" {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 	if requests != 0 {
 		t.Errorf("the provider got %d requests", requests)

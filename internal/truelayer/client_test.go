@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestNewNamesEveryMistake(t *testing.T) {
@@ -80,36 +79,6 @@ func TestSigningKeyForms(t *testing.T) {
 		if got, err := readSigningKey(file); err != nil || !got.Equal(key) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestTransactions(t *testing.T) {
-	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600))
-	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		if r.URL.Path != "/v3/merchant-accounts/m-1/transactions" || q.Get("from") != "2025-12-31T23:00:00Z" || r.Header.Get("tl-enable-pagination") != "true" {
-			t.Errorf("asked %s, %v", r.URL, r.Header)
-		}
-		if q.Get("cursor") == "" {
-			io.WriteString(w, `{"items":[{"type":"payout","id":"1","currency":"GBP","amount_in_minor":5,"status":"executed","executed_at":"2026-01-01T00:00:00Z","payout_id":"p","returned_by":"x","metadata":{"payout_id":"o"}}],"pagination":{"next_cursor":"a+b/="}}`) //nolint:errcheck
-			return
-		}
-		if q.Get("cursor") != "a+b/=" {
-			t.Errorf("cursor %q", q.Get("cursor"))
-		}
-		io.WriteString(w, `{"items":[{"type":"external_payment","id":"x","currency":"GBP","amount_in_minor":5,"status":"settled","settled_at":"2026-01-02T00:00:00Z","return_for":{"type":"identified","returned_id":"p"}}]}`) //nolint:errcheck
-	})
-	c := newClient(t, server.URL)
-	first, err := c.Transactions(context.Background(), "m-1", from, from.Add(24*time.Hour), "")
-	if err != nil || len(first.Lines) != 1 || first.Lines[0].ReturnedBy != "x" || first.Lines[0].PayoutID != "p" || first.Lines[0].Metadata["payout_id"] != "o" {
-		t.Fatalf("%+v: %v", first, err)
-	}
-	second, err := c.Transactions(context.Background(), "m-1", from, from.Add(24*time.Hour), first.Next)
-	if err != nil || len(second.Lines) != 1 || second.Lines[0].ReturnFor != "p" || second.Lines[0].At.IsZero() || second.Next != "" {
-		t.Errorf("%+v: %v", second, err)
-	}
-	if _, err := c.Transactions(context.Background(), "m-1", from, from.Add(32*24*time.Hour), ""); err == nil {
-		t.Error("32 days were asked for")
 	}
 }
 

@@ -2,100 +2,19 @@ package truelayer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"go.uber.org/zap"
 
 	"payouts/internal/payout"
 )
-
-// The body of a closed-loop create (docs/truelayer.md, "Create payout").
-type createBody struct {
-	MerchantAccountID string            `json:"merchant_account_id"`
-	AmountInMinor     int64             `json:"amount_in_minor"`
-	Currency          payout.Currency   `json:"currency"`
-	Beneficiary       paymentSource     `json:"beneficiary"`
-	Metadata          map[string]string `json:"metadata"` // encoding/json sorts the names
-}
-
-type paymentSource struct {
-	Type            string `json:"type"`
-	UserID          string `json:"user_id"`
-	PaymentSourceID string `json:"payment_source_id"`
-	Reference       string `json:"reference"`
-}
-
-// CreateBody is the exact JSON that asks for this payout: the same bytes for
-// the same intent and metadata. Our own two metadata pairs are added, by which
-// events and statement lines find their payout.
-//
-//	Units:  in.Money in minor units
-//	Errors: every field that cannot be sent, by name
-//	Source: docs/truelayer.md, "Create payout"
-func CreateBody(in payout.Intent, metadata map[string]string) ([]byte, error) {
-	var errs []error
-	wrong := func(field, want string) { errs = append(errs, fmt.Errorf("%s: %s", field, want)) }
-	text := func(field, value string) string {
-		if value == "" || !utf8.ValidString(value) {
-			wrong(field, "want text")
-		}
-		return value
-	}
-	if in.Money.Minor < 1 {
-		wrong("amount_in_minor", "want 1 or more")
-	}
-	if !in.Money.Currency.Valid() {
-		wrong("currency", "want an ISO 4217 code")
-	}
-	if _, err := payout.ParseID(string(in.ID)); err != nil {
-		wrong("id", err.Error())
-	}
-	if in.Attempt < 1 {
-		wrong("attempt", "want 1 or more")
-	}
-	all := map[string]string{payout.MetadataPayoutID: string(in.ID), payout.MetadataAttempt: strconv.Itoa(in.Attempt)}
-	for _, name := range slices.Sorted(maps.Keys(metadata)) {
-		if _, ours := all[name]; ours {
-			wrong("metadata."+name, "is set by the orchestrator")
-		}
-		if n := utf8.RuneCountInString(name); n < 1 || n > 40 || !utf8.ValidString(name) {
-			wrong("metadata", fmt.Sprintf("name %.50q: want 1 to 40 characters", name))
-		}
-		if v := metadata[name]; utf8.RuneCountInString(v) > 500 || !utf8.ValidString(v) {
-			wrong("metadata."+name, "want at most 500 characters")
-		}
-		all[name] = metadata[name]
-	}
-	if len(all) > 10 {
-		wrong("metadata", fmt.Sprintf("has %d pairs, ours among them; want at most 10", len(all)))
-	}
-	body := createBody{
-		MerchantAccountID: text("merchant_account_id", in.MerchantAccountID),
-		AmountInMinor:     in.Money.Minor,
-		Currency:          in.Money.Currency,
-		Beneficiary: paymentSource{
-			Type:            "payment_source",
-			UserID:          text("beneficiary.user_id", in.UserID),
-			PaymentSourceID: text("beneficiary.payment_source_id", in.PaymentSourceID),
-			Reference:       text("beneficiary.reference", in.Reference),
-		},
-		Metadata: all,
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("create body: %w", err)
-	}
-	return json.Marshal(body)
-}
 
 // CreatePayout makes one sending: exactly send.Body under send.Key, at most
 // once, beginning before send.Deadline and given up at it. Every sending has
@@ -107,12 +26,32 @@ func CreateBody(in payout.Intent, metadata map[string]string) ([]byte, error) {
 //	Clock:   ours; checked again before the first byte
 //	Source:  docs/truelayer.md, "Create payout", "Idempotency", "Errors"
 func (c *Client) CreatePayout(ctx context.Context, token payout.Token, send payout.Send) payout.Created {
-	const path = "/v3/payouts"
 	if send.Kind != payout.KindPayout {
 		return notSent(fmt.Errorf("kind %q: CreatePayout takes payouts only", send.Kind), 0)
 	}
-	return c.create(ctx, token, send, "create payout", path)
+	return c.create(ctx, token, send, "create payout", "/v3/payouts")
 }
+
+// CreateRefund makes one sending of a refund of the pay-in send.PaymentID, by
+// the same rules as CreatePayout.
+//
+//	Repeats: safe with the same key and bytes while the key lives
+//	Errors:  in the answer: refused, not sent (no byte left, or certainly not looked at), unknown
+//	Clock:   ours; checked again before the first byte
+//	Source:  docs/truelayer.md, "Refunds", "Idempotency", "Errors"
+func (c *Client) CreateRefund(ctx context.Context, token payout.Token, send payout.Send) payout.Created {
+	switch {
+	case send.Kind != payout.KindRefund:
+		return notSent(fmt.Errorf("kind %q: CreateRefund takes refunds only", send.Kind), 0)
+	case !pathSafe.MatchString(send.PaymentID):
+		return notSent(fmt.Errorf("payment %.40q is no id of theirs", send.PaymentID), 0)
+	}
+	return c.create(ctx, token, send, "create refund", "/v3/payments/"+send.PaymentID+"/refunds")
+}
+
+// pathSafe is an id that stands in a signed path as it is: what is escaped on
+// the way may be signed by one side and read by the other in two spellings.
+var pathSafe = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // create sends to path, which is as signed.
 func (c *Client) create(ctx context.Context, token payout.Token, send payout.Send, op, path string) payout.Created {
@@ -148,7 +87,8 @@ func (c *Client) create(ctx context.Context, token payout.Token, send payout.Sen
 			"Idempotency-Key": {send.Key},
 			"Tl-Signature":    {signature},
 		},
-		fields: []zap.Field{zap.String("payout_id", string(send.PayoutID)), zap.Int("attempt", send.Attempt), zap.Int("send", send.Number)},
+		fields: []zap.Field{zap.String("payout_id", string(send.PayoutID)), zap.String("kind", string(send.Kind)),
+			zap.Int("attempt", send.Attempt), zap.Int("send", send.Number)},
 	})
 	return c.conclude(r, look(r, t.began.Load()), token, op)
 }
@@ -182,7 +122,7 @@ func (c *Client) conclude(r reply, s sight, token payout.Token, op string) payou
 	if cause == nil {
 		cause = errors.New(out.Detail)
 	}
-	if strings.Contains(string(r.body), audienceFault) && (r.status == http.StatusUnauthorized || r.status == http.StatusForbidden) {
+	if wrongAudience(r, s.problem) {
 		cause = audienceError()
 		out.Detail += "; " + cause.Error()
 	}

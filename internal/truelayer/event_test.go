@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"payouts/internal/payout"
 )
@@ -118,13 +119,24 @@ func TestPublishedEvents(t *testing.T) {
 	}
 }
 
-func FuzzNews(f *testing.F) {
-	f.Add(eventBody)
-	f.Add(`{"type":"payment_settled","payment_source":{"id":"ps"},"metadata":{"player_id":"p"}}`)
+// Whatever a webhook says, its news can be kept and claims nothing it does not
+// say.
+func FuzzWebhook(f *testing.F) {
+	for _, body := range []string{
+		eventBody, "", "null", "[]", html, every("NaN"), strings.Repeat(`{"metadata":`, 100),
+		`{"type":"payment_settled","event_id":"e","payment_source":{"id":"ps"},"user_id":"u","payment_method":{"scheme_id":"faster_payments_service"},"metadata":{"player_id":"p"}}`,
+		`{"type":"payout_failed","event_id":"e","payout_id":"p","failure_reason":"returned","metadata":{"payout_id":"` + string(testID) + `","attempt":"2"}}`,
+		`{"type":"refund_failed","refund_id":"r","failure_reason":"a\u0000b"}`, `{"type":"x","type":"y"}`, "{\"type\":\"\xff\"}",
+	} {
+		f.Add(body)
+	}
 	f.Fuzz(func(t *testing.T, body string) {
 		n := news(body)
-		if n.EventID == "" || n.Type == "" || n.Attempt < 0 || strings.ContainsRune(show(n), 0) {
+		if n.EventID == "" || n.Type == "" || n.Attempt < 0 || strings.ContainsRune(show(n), 0) || !utf8.ValidString(show(n)) || string(n.Body) != body {
 			t.Errorf("%s", show(n))
+		}
+		if n.Status != claims[n.Type] || (n.Reason != "") != (n.Status == payout.ProviderFailed) || (n.Source != nil && n.Type != settled) {
+			t.Errorf("it claims too much: %s", show(n))
 		}
 	})
 }

@@ -131,18 +131,19 @@ func readKeys(body []byte) (map[string]*ecdsa.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webhook keys: %w", err)
 	}
-	list, err := o.list("keys")
-	if err != nil {
-		return nil, fmt.Errorf("webhook keys: %w", err)
-	}
-	keys := map[string]*ecdsa.PublicKey{}
-	for _, item := range list {
+	keys, listed := map[string]*ecdsa.PublicKey{}, 0
+	err = o.each("keys", func(item object, _ []byte) error {
+		listed++
 		if kid, key := readKey(item); key != nil {
 			keys[kid] = key
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("webhook keys: %w", err)
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("webhook keys: none of %d keys is on curve P-521", len(list))
+		return nil, fmt.Errorf("webhook keys: none of %d keys is on curve P-521", listed)
 	}
 	return keys, nil
 }

@@ -18,18 +18,23 @@ import (
 const LongestRetryAfter = 10 * time.Minute
 
 // pace is the one budget of all calls. Told that we are too fast, it halves
-// its rate and rests; each good answer brings back a twentieth.
+// its rate and all calls rest; while answers are good, each second brings back
+// a fortieth of the full rate.
 type pace struct {
 	full    rate.Limit
 	limiter *rate.Limiter
 
-	mu     sync.Mutex
-	rest   time.Time // no call before this
-	slowed time.Time // when the rate was last halved
+	mu      sync.Mutex
+	rest    time.Time // no call before this
+	changed time.Time // when the rate was last changed
 }
 
+// changeAfter is the least time between two changes of the rate: answers to
+// calls that were under way together count once.
+const changeAfter = time.Second
+
 func newPace(rps float64) *pace {
-	return &pace{full: rate.Limit(rps), limiter: rate.NewLimiter(rate.Limit(rps), max(1, int(math.Ceil(rps/2))))}
+	return &pace{full: rate.Limit(rps), limiter: rate.NewLimiter(rate.Limit(rps), burst(rate.Limit(rps)))}
 }
 
 // busyError: the budget has no call left within the time there is.
@@ -42,16 +47,30 @@ func (e busyError) Error() string {
 // wait blocks until a call may be made. It takes nothing and answers at once
 // with a busyError when that would last longer than most.
 func (p *pace) wait(ctx context.Context, most time.Duration) error {
-	p.mu.Lock()
-	rest := max(0, time.Until(p.rest))
-	p.mu.Unlock()
-	r := p.limiter.Reserve()
-	wait := rest + r.Delay()
-	if wait == 0 {
-		return ctx.Err()
+	until := time.Now().Add(most)
+	for {
+		if err := sleep(ctx, time.Until(p.resting()), until); err != nil {
+			return err
+		}
+		r := p.limiter.Reserve()
+		if err := sleep(ctx, r.Delay(), until); err != nil {
+			r.Cancel()
+			return err
+		}
+		if !p.resting().After(time.Now()) { // else a rest began meanwhile: queue again behind it
+			return nil
+		}
 	}
-	if wait > most {
-		r.Cancel()
+}
+
+// sleep waits, unless that lasts beyond until: then it answers at once.
+func sleep(ctx context.Context, wait time.Duration, until time.Time) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case wait <= 0:
+		return nil
+	case wait > time.Until(until):
 		return busyError{wait}
 	}
 	t := time.NewTimer(wait)
@@ -60,29 +79,48 @@ func (p *pace) wait(ctx context.Context, most time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		r.Cancel()
 		return context.Cause(ctx)
 	}
+}
+
+func (p *pace) resting() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rest
 }
 
 // heard learns from an answer's status.
 func (p *pace) heard(status int, retryAfter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
+	now := time.Now()
+	due := now.Sub(p.changed) >= changeAfter
+	switch limit := p.limiter.Limit(); {
 	case status == http.StatusTooManyRequests:
-		now := time.Now()
 		if until := now.Add(min(max(retryAfter, time.Second), time.Minute)); until.After(p.rest) {
 			p.rest = until
 		}
-		if now.Sub(p.slowed) >= time.Second { // answers to calls that were already under way count once
-			p.slowed = now
-			p.limiter.SetLimit(max(p.limiter.Limit()/2, p.full/16))
+		if due {
+			p.set(max(limit/2, p.full/32), p.rest)
 		}
-	case status >= 200 && status < 300 && p.limiter.Limit() < p.full:
-		p.limiter.SetLimit(min(p.limiter.Limit()+p.full/20, p.full))
+	case status >= 200 && status < 300 && limit < p.full && due:
+		p.set(min(limit+p.full/40, p.full), now)
 	}
 }
+
+// set changes the rate; below the full one no calls are saved up for later.
+func (p *pace) set(limit rate.Limit, at time.Time) {
+	p.changed = at
+	p.limiter.SetLimit(limit)
+	if limit < p.full {
+		p.limiter.SetBurst(1)
+	} else {
+		p.limiter.SetBurst(burst(p.full))
+	}
+}
+
+// burst is how many calls may go at once after a pause: half a second's.
+func burst(full rate.Limit) int { return max(1, int(math.Ceil(float64(full)/2))) }
 
 // retryAfter reads the header: seconds or a date; 0 for nonsense and for the
 // past; never more than LongestRetryAfter.

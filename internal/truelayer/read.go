@@ -36,21 +36,28 @@ func (e *CallError) Error() string {
 	return text
 }
 
+// question is one GET.
+type question struct {
+	op   string // what it is for: "get payout"
+	path string // with its query
+	most int64  // bytes taken of the answer; 0: longestBody
+}
+
 // read asks for something and gives back the whole body of a 200. A rejected
 // token is renewed once. asked is our clock before the request left.
-func (c *Client) read(ctx context.Context, op, path string) (body []byte, asked time.Time, err error) {
+func (c *Client) read(ctx context.Context, q question) (body []byte, asked time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
 	for renewed := false; ; renewed = true {
 		token, err := c.Token(ctx)
 		if err != nil {
-			return nil, time.Time{}, fmt.Errorf("%s: %w", op, err)
+			return nil, time.Time{}, fmt.Errorf("%s: %w", q.op, err)
 		}
 		if err := c.pace.wait(ctx, c.timeout); err != nil {
-			return nil, time.Time{}, fmt.Errorf("%s: %w", op, err)
+			return nil, time.Time{}, fmt.Errorf("%s: %w", q.op, err)
 		}
 		asked := c.now()
-		r := c.get(ctx, op, path, token)
+		r := c.get(ctx, q, token)
 		if r.status == http.StatusUnauthorized {
 			c.tokens.drop(token.Value)
 			if !renewed {
@@ -60,17 +67,22 @@ func (c *Client) read(ctx context.Context, op, path string) (body []byte, asked 
 		if r.status == http.StatusOK && r.whole {
 			return r.body, asked, nil
 		}
-		return nil, asked, readError(op, r)
+		return nil, asked, readError(q.op, r)
 	}
 }
 
-func (c *Client) get(ctx context.Context, op, path string, token payout.Token) reply {
+func (c *Client) get(ctx context.Context, q question, token payout.Token) reply {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.exchange(ctx, c.often, call{
-		op: op, method: http.MethodGet, url: c.api.String() + path,
+		op: q.op, method: http.MethodGet, url: c.api.String() + q.path, most: q.most,
 		header: http.Header{"Authorization": {"Bearer " + token.Value}, "Tl-Enable-Pagination": {"true"}},
 	})
+}
+
+// unreadable: a yes whose body is not what was asked for.
+func unreadable(op string, err error) error {
+	return fmt.Errorf("%s: cannot read the answer: %w", op, err)
 }
 
 // readError says why there is nothing to read.
@@ -83,7 +95,7 @@ func readError(op string, r reply) error {
 	switch {
 	case r.status == http.StatusNotFound && p != nil: // a 404 of something on the way says nothing about the payout
 		return errors.Join(ErrNotFound, err)
-	case (r.status == http.StatusUnauthorized || r.status == http.StatusForbidden) && strings.Contains(string(r.body), audienceFault):
+	case wrongAudience(r, p):
 		return fmt.Errorf("%s: %w", op, audienceError())
 	}
 	return err
@@ -99,17 +111,17 @@ func (c *Client) GetPayout(ctx context.Context, providerID string) (payout.Word,
 	if !askable(providerID) {
 		return payout.Word{}, fmt.Errorf("get payout: %.40q is no id of theirs", providerID)
 	}
-	return c.word(ctx, "get payout", "/v3/payouts/"+url.PathEscape(providerID))
+	return c.word(ctx, question{op: "get payout", path: "/v3/payouts/" + url.PathEscape(providerID)})
 }
 
-func (c *Client) word(ctx context.Context, op, path string) (payout.Word, error) {
-	body, asked, err := c.read(ctx, op, path)
+func (c *Client) word(ctx context.Context, q question) (payout.Word, error) {
+	body, asked, err := c.read(ctx, q)
 	if err != nil {
 		return payout.Word{}, err
 	}
 	w, err := readWord(body)
 	if err != nil {
-		return payout.Word{}, fmt.Errorf("%s: cannot read the answer: %w", op, err)
+		return payout.Word{}, unreadable(q.op, err)
 	}
 	w.AskedAt = asked
 	return w, nil
@@ -128,34 +140,25 @@ type MerchantAccount struct {
 //	Repeats: safe
 //	Source:  docs/truelayer.md, "Merchant accounts"
 func (c *Client) MerchantAccounts(ctx context.Context) ([]MerchantAccount, error) {
-	body, _, err := c.read(ctx, "merchant accounts", "/v3/merchant-accounts")
+	const op = "merchant accounts"
+	body, _, err := c.read(ctx, question{op: op, path: "/v3/merchant-accounts"})
 	if err != nil {
 		return nil, err
 	}
 	accounts, err := readMerchantAccounts(body)
 	if err != nil {
-		return nil, fmt.Errorf("merchant accounts: cannot read the answer: %w", err)
+		return nil, unreadable(op, err)
 	}
 	return accounts, nil
 }
 
-func readMerchantAccounts(body []byte) ([]MerchantAccount, error) {
-	o, err := readObject(body)
-	if err != nil {
-		return nil, err
-	}
-	items, err := o.list("items")
-	if err != nil {
-		return nil, err
-	}
-	accounts := make([]MerchantAccount, len(items))
-	for i, item := range items {
+func readMerchantAccounts(body []byte) (accounts []MerchantAccount, err error) {
+	err = items(body, func(item object, _ []byte) error {
 		f := &fields{object: item}
 		a := MerchantAccount{ID: f.must("id"), Available: f.money("available_balance_in_minor"), Current: f.money("current_balance_in_minor")}
 		a.Currency = a.Current.Currency
-		if accounts[i] = a; f.err() != nil {
-			return nil, fmt.Errorf("items[%d]: %w", i, f.err())
-		}
-	}
-	return accounts, nil
+		accounts = append(accounts, a)
+		return f.err()
+	})
+	return accounts, err
 }

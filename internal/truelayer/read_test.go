@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -192,9 +193,9 @@ func TestPublishedResponses(t *testing.T) {
 					t.Errorf("%+v: %v", sources, err)
 				}
 			case strings.Contains(name, "list_payment_refunds"):
-				o, err := readObject(body)
-				if items, listErr := o.list("items"); err != nil || listErr != nil || len(items) != 1 {
-					t.Errorf("%v %v", err, listErr)
+				words, err := readWords(body)
+				if err != nil || len(words) != 1 || words[0].Status != "pending" || words[0].Reference != "a payment reference" || !json.Valid(words[0].Raw) {
+					t.Errorf("%+v: %v", words, err)
 				}
 			case strings.Contains(name, "sweeping"), strings.Contains(name, "merchant_account.account."):
 				if _, err := readObject(body); err != nil { // not used here
@@ -233,24 +234,72 @@ func TestMerchantAccounts(t *testing.T) {
 	}
 }
 
-func FuzzReadWord(f *testing.F) {
-	f.Add([]byte(executedBody))
-	f.Add([]byte(`{"id":"a","id":"b"}`))
+// Whatever their answer is, what is read of it is whole and exact.
+func FuzzResponse(f *testing.F) {
+	for _, body := range []string{
+		executedBody, refundBody, paymentBody, createdBody, refusedBody, html, "", `{"id":"a","id":"b"}`, every("NaN"), every("[[]]"),
+		`{"items":[` + refundBody + `],"pagination":{"next_cursor":"a"}}`, `{"items":[` + trifle + "," + trifle + `]}`,
+		`{"items":[{"id":"a","currency":"EUR","available_balance_in_minor":-5,"current_balance_in_minor":7}]}`,
+		`{"access_token":"t","expires_in":3600,"token_type":"Bearer","scope":"payments"}`,
+		`{"keys":[{"kty":"EC","crv":"P-521","kid":"k","x":"AQAB","y":"AQAB"}]}`,
+		`{"type":"external_payment","return_for":{"type":"identified","returned_id":"p"}}`,
+	} {
+		f.Add([]byte(body))
+	}
+	c, err := New(goodOptions("http://127.0.0.1:1"))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if w, err := readWord(body); err == nil && (w.Status == "" || w.ProviderID == "" || !w.Money.Currency.Valid()) {
-			t.Errorf("read %+v", w)
+		word := func(w payout.Word) {
+			if w.Status == "" || w.ProviderID == "" || !w.Money.Currency.Valid() || !json.Valid(w.Raw) {
+				t.Errorf("read %+v", w)
+			}
 		}
-		readProblem(400, body)
-		readTransactions(body) //nolint:errcheck
+		if w, err := readWord(body); err == nil {
+			word(w)
+		}
+		if words, err := readWords(body); err == nil {
+			for _, w := range words {
+				word(w)
+			}
+		}
+		if p, err := readPayment(body); err == nil && (p.ID == "" || p.Status == "" || !p.Money.Currency.Valid()) {
+			t.Errorf("read %+v", p)
+		}
+		if page, err := readTransactions(body); err == nil {
+			for _, line := range page.Lines {
+				if line.ID == "" || line.Type == "" || !line.Money.Currency.Valid() {
+					t.Errorf("read %+v", line)
+				}
+			}
+		}
 		if id := readID(body); id != "" && !askable(id) {
 			t.Errorf("id %q", id)
+		}
+		if token, err := c.readToken(reply{status: 200, body: body, whole: true}); err == nil && (token.Value == "" || !token.ExpiresAt.After(c.now())) {
+			t.Errorf("token %+v", token)
+		}
+		if keys, err := readKeys(body); err == nil && len(keys) == 0 {
+			t.Error("no keys, and no error")
+		}
+		readMerchantAccounts(body) //nolint:errcheck // it must not panic
+		readPaymentSources(body)   //nolint:errcheck
+		for _, status := range []int{200, 202, 302, 400, 401, 403, 409, 422, 500} {
+			r := reply{status: status, header: http.Header{}, body: body, whole: true}
+			out := c.conclude(r, look(r, true), testToken, "create payout")
+			if (out.Answer == payout.AnswerCreated) != (out.Err == nil) || (out.Answer == payout.AnswerRefused && status != 400) ||
+				(out.Answer == payout.AnswerNotSent && (status < 400 || status > 403)) {
+				t.Errorf("%d: %+v", status, out)
+			}
 		}
 	})
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	f.Add("7")
-	f.Add("Fri, 02 Jan 2026 03:04:35 GMT")
+	for _, text := range []string{"", "7", "-7", "1e9", "600.5", "99999999999999999999", "Fri, 02 Jan 2026 03:04:35 GMT", "Friday, 02-Jan-26 03:04:35 GMT", "Fri Jan  2 03:04:35 2026", "soon", "\x00"} {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if d := retryAfter(http.Header{"Retry-After": {text}}, time.Now()); d < 0 || d > LongestRetryAfter {
 			t.Errorf("%q: %s", text, d)

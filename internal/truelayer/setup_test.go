@@ -100,6 +100,12 @@ func testSend(within time.Duration) payout.Send {
 	}
 }
 
+func testRefund(within time.Duration) payout.Send {
+	send := testSend(within)
+	send.Kind, send.PaymentID = payout.KindRefund, "payment-1"
+	return send
+}
+
 func testIntent() payout.Intent {
 	return payout.Intent{
 		ID: testID, Attempt: 2, Money: payout.Money{Minor: 1000, Currency: "GBP"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"time"
@@ -40,6 +41,12 @@ type Page struct {
 // LongestSpan is how much time one question about transactions may cover.
 const LongestSpan = 31 * 24 * time.Hour
 
+// What a statement may lead to, so that a broken one ends.
+const (
+	longestCursor = 4 << 10 // bytes; theirs have some 90
+	mostPages     = 1000    // of one span: two million lines
+)
+
 // Transactions reads one page of an account's movements from from to to, both
 // included, by the time they settled or executed. cursor is empty for the
 // first page.
@@ -58,13 +65,14 @@ func (c *Client) Transactions(ctx context.Context, accountID string, from, to ti
 	if cursor != "" {
 		query.Set("cursor", cursor)
 	}
-	body, _, err := c.read(ctx, op, "/v3/merchant-accounts/"+url.PathEscape(accountID)+"/transactions?"+query.Encode())
+	body, _, err := c.read(ctx, question{op: op, most: longestPage,
+		path: "/v3/merchant-accounts/" + url.PathEscape(accountID) + "/transactions?" + query.Encode()})
 	if err != nil {
 		return Page{}, err
 	}
 	page, err := readTransactions(body)
 	if err != nil {
-		return Page{}, fmt.Errorf("%s: cannot read the answer: %w", op, err)
+		return Page{}, unreadable(op, err)
 	}
 	if page.Next != "" && page.Next == cursor {
 		return Page{}, fmt.Errorf("%s: the next page is this page", op)
@@ -77,32 +85,94 @@ func readTransactions(body []byte) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	items, err := o.list("items")
+	page := Page{Raw: body}
+	if page.Next, err = o.inner("pagination").exact("next_cursor"); err != nil || len(page.Next) > longestCursor {
+		return Page{}, fmt.Errorf("pagination: next_cursor: want text of at most %d bytes", longestCursor)
+	}
+	err = o.each("items", func(item object, _ []byte) error {
+		line, err := readLine(item)
+		page.Lines = append(page.Lines, line)
+		return err
+	})
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Lines: make([]Line, len(items)), Raw: body}
-	if page.Next, err = o.inner("pagination").exact("next_cursor"); err != nil {
-		return Page{}, fmt.Errorf("pagination: %w", err)
-	}
-	for i, item := range items {
-		f := &fields{object: item}
-		returned := &fields{object: item.inner("return_for")}
-		line := Line{
-			ID: f.must("id"), Type: f.must("type"), Status: f.text("status"), Money: f.money("amount_in_minor"),
-			At: f.when("executed_at"), CreatedAt: f.when("created_at"),
-			PayoutID: f.text("payout_id"), RefundID: f.text("refund_id"), PaymentID: f.text("payment_id"),
-			ReturnFor: returned.text("returned_id"), ReturnedBy: f.text("returned_by"),
-			ContextCode: f.text("context_code"), SchemeID: f.text("scheme_id"), Metadata: item.inner("metadata").strings(),
-		}
-		if line.At.IsZero() {
-			line.At = f.when("settled_at")
-		}
-		if page.Lines[i] = line; f.err() != nil || returned.err() != nil {
-			return Page{}, fmt.Errorf("items[%d]: %w", i, errors.Join(f.err(), returned.err()))
-		}
-	}
 	return page, nil
+}
+
+func readLine(item object) (Line, error) {
+	f := &fields{object: item}
+	returned := &fields{object: item.inner("return_for")}
+	line := Line{
+		ID: f.must("id"), Type: f.must("type"), Status: f.text("status"), Money: f.money("amount_in_minor"),
+		At: f.when("executed_at"), CreatedAt: f.when("created_at"),
+		PayoutID: f.text("payout_id"), RefundID: f.text("refund_id"), PaymentID: f.text("payment_id"),
+		ReturnFor: returned.text("returned_id"), ReturnedBy: f.text("returned_by"),
+		ContextCode: f.text("context_code"), SchemeID: f.text("scheme_id"), Metadata: item.inner("metadata").strings(),
+	}
+	if line.At.IsZero() {
+		line.At = f.when("settled_at")
+	}
+	return line, errors.Join(f.err(), returned.err())
+}
+
+// Statement reads an account's movements from from to to, both included, over
+// any time: span after span of at most LongestSpan, page after page. A line on
+// the border of two spans comes once.
+//
+//	Repeats: safe; lines booked late appear later
+//	Errors:  the first one ends it; what came before is a part, never the whole
+//	Source:  docs/truelayer.md, "Merchant accounts"
+func (c *Client) Statement(ctx context.Context, accountID string, from, to time.Time) iter.Seq2[Line, error] {
+	type name struct{ kind, id, status string }
+	return func(yield func(Line, error) bool) {
+		before := map[name]bool{} // lines that the span before may share with this one
+		for start := from; ; {
+			end := start.Add(LongestSpan)
+			if end.After(to) {
+				end = to
+			}
+			border := map[name]bool{}
+			for page, err := range c.pages(ctx, accountID, start, end) {
+				if err != nil {
+					yield(Line{}, err)
+					return
+				}
+				for _, line := range page.Lines {
+					n := name{line.Type, line.ID, line.Status}
+					if line.At.IsZero() || !line.At.Before(end) {
+						border[n] = true
+					}
+					if !before[n] && !yield(line, nil) {
+						return
+					}
+				}
+			}
+			if !end.Before(to) {
+				return
+			}
+			start, before = end, border
+		}
+	}
+}
+
+// pages reads one span to its last page.
+func (c *Client) pages(ctx context.Context, accountID string, from, to time.Time) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		asked := map[string]bool{}
+		for cursor := ""; ; {
+			page, err := c.Transactions(ctx, accountID, from, to, cursor)
+			if !yield(page, err) || err != nil || page.Next == "" {
+				return
+			}
+			cursor = page.Next
+			if asked[cursor] || len(asked) == mostPages {
+				yield(Page{}, fmt.Errorf("transactions: page %d leads back, or too far", len(asked)+1))
+				return
+			}
+			asked[cursor] = true
+		}
+	}
 }
 
 // PaymentSources lists the ids of the accounts a user paid in from.
@@ -115,34 +185,24 @@ func (c *Client) PaymentSources(ctx context.Context, accountID, userID string) (
 		return nil, fmt.Errorf("%s: %.40q is no id of theirs", op, accountID)
 	}
 	query := url.Values{"user_id": {userID}}
-	body, _, err := c.read(ctx, op, "/v3/merchant-accounts/"+url.PathEscape(accountID)+"/payment-sources?"+query.Encode())
+	body, _, err := c.read(ctx, question{op: op, path: "/v3/merchant-accounts/" + url.PathEscape(accountID) + "/payment-sources?" + query.Encode()})
 	if err != nil {
 		return nil, err
 	}
 	ids, err := readPaymentSources(body)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot read the answer: %w", op, err)
+		return nil, unreadable(op, err)
 	}
 	return ids, nil
 }
 
-func readPaymentSources(body []byte) ([]string, error) {
-	o, err := readObject(body)
-	if err != nil {
-		return nil, err
-	}
-	items, err := o.list("items")
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(items))
-	for i, item := range items {
+func readPaymentSources(body []byte) (ids []string, err error) {
+	err = items(body, func(item object, _ []byte) error {
 		f := &fields{object: item}
-		if ids[i] = f.must("id"); f.err() != nil {
-			return nil, fmt.Errorf("items[%d]: %w", i, f.err())
-		}
-	}
-	return ids, nil
+		ids = append(ids, f.must("id"))
+		return f.err()
+	})
+	return ids, err
 }
 
 // TestSignature asks whether our token and signature are taken. It moves no

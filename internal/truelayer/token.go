@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -152,6 +153,24 @@ var authFaults = map[string]string{
 // audienceFault is what a token of another scope or environment is answered
 // with (docs/truelayer.md, "Token").
 const audienceFault = "InvalidAudience"
+
+// wrongAudience says that an answer complains of the token's audience. In a
+// 401 or 403 the word counts wherever it stands; in a 400, whose document may
+// repeat what was sent, only as their own complaint.
+func wrongAudience(r reply, p *problem) bool {
+	switch r.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return bytes.Contains(r.body, []byte(audienceFault))
+	case http.StatusBadRequest:
+		return p.ofAudience()
+	}
+	return false
+}
+
+// ofAudience says that the document is about the token, not about the request.
+func (p *problem) ofAudience() bool {
+	return p != nil && len(p.errors) == 0 && strings.Contains(p.detail, audienceFault)
+}
 
 func audienceError() *ConfigError {
 	return &ConfigError{Said: audienceFault, Change: "the API does not take the token: it must be asked for with scope `payments` (this client does), " +

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	longestBody    = 1 << 20 // bytes of an answer; a full page of transactions is the longest known, about 1 MB
+	longestBody    = 1 << 20  // bytes of an answer about one thing; theirs are below 10 kB
+	longestPage    = 16 << 20 // bytes of a page of transactions: 2,000 lines, each with up to 6 kB of metadata
 	longestHeaders = 64 << 10
 	dialWithin     = 10 * time.Second
 )
@@ -139,6 +140,7 @@ type call struct {
 	url    string
 	header http.Header
 	body   []byte
+	most   int64       // bytes taken of the answer; 0: longestBody
 	fields []zap.Field // for the log, beside op, status and trace id
 }
 
@@ -147,7 +149,7 @@ type reply struct {
 	status     int
 	header     http.Header
 	body       []byte
-	whole      bool // the body came to its end, within longestBody
+	whole      bool // the body came to its end, within what is taken
 	traceID    string
 	retryAfter time.Duration
 	err        error // why there is no answer, or why it is not whole
@@ -193,18 +195,24 @@ func (c *Client) roundTrip(ctx context.Context, over http.RoundTripper, in call)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
 	r := reply{status: resp.StatusCode, header: resp.Header, retryAfter: retryAfter(resp.Header, c.now()), traceID: traceID(resp.Header)}
-	r.body, err = io.ReadAll(io.LimitReader(resp.Body, longestBody+1))
+	most := in.most
+	if most == 0 || r.status != http.StatusOK {
+		most = longestBody
+	}
+	r.body, err = io.ReadAll(io.LimitReader(resp.Body, most+1))
 	switch {
 	case err != nil:
 		r.err = fmt.Errorf("the answer was cut: %w", err)
-	case len(r.body) > longestBody:
-		r.body = r.body[:longestBody]
-		r.err = fmt.Errorf("the answer is longer than %d bytes", longestBody)
+	case int64(len(r.body)) > most:
+		r.body = r.body[:most]
+		r.err = fmt.Errorf("the answer is longer than %d bytes", most)
 	default:
 		r.whole = true
 	}
-	if p := readProblem(r.status, r.body); p != nil && r.traceID == "" {
-		r.traceID = printable(p.traceID)
+	if r.traceID == "" && r.status >= http.StatusBadRequest {
+		if p := readProblem(r.status, r.body); p != nil && visible.MatchString(p.traceID) {
+			r.traceID = p.traceID
+		}
 	}
 	return r
 }

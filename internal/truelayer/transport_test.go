@@ -5,14 +5,19 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"payouts/internal/payout"
 )
@@ -29,23 +34,27 @@ func TestCreateLeavesAsStored(t *testing.T) {
 		says(202, createdBody)(w, r)
 	})
 	c := newClient(t, server.URL, func(o *Options) { o.SigningKeyPEM = keyPEM(t, key) })
-	send := testSend(5 * time.Second)
-	send.Body = []byte("{ \"amount_in_minor\" : 1000,\n\"x\":\"\\u003c&+\"}")
-	if out := c.CreatePayout(context.Background(), testToken, send); out.Answer != payout.AnswerCreated {
-		t.Fatal(out.Detail)
-	}
-	if got.Method != "POST" || got.URL.Path != "/v3/payouts" || !bytes.Equal(body, send.Body) || got.ContentLength != int64(len(send.Body)) {
-		t.Errorf("%s %s, %d bytes: %q", got.Method, got.URL.Path, got.ContentLength, body)
-	}
-	if got.Header.Get("Idempotency-Key") != send.Key || got.Header.Get("Authorization") != "Bearer token-1" || got.Header.Get("Content-Type") != "application/json" {
-		t.Errorf("headers %v", got.Header)
-	}
-	sig, err := readSignature(got.Header.Get("Tl-Signature"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sig.prove(&key.PublicKey, got.Method, []string{got.URL.Path}, got.Header, body, "Idempotency-Key"); err != nil || sig.kid != "kid-1" {
-		t.Errorf("kid %s: %v", sig.kid, err)
+	for kind, create := range creates {
+		t.Run(kind, func(t *testing.T) {
+			send := create.send(5 * time.Second)
+			send.Body = []byte("{ \"amount_in_minor\" : 1000,\n\"x\":\"\\u003c&+\"}")
+			if out := create.call(c, context.Background(), testToken, send); out.Answer != payout.AnswerCreated {
+				t.Fatal(out.Detail)
+			}
+			if got.Method != "POST" || got.URL.Path != create.path || !bytes.Equal(body, send.Body) || got.ContentLength != int64(len(send.Body)) {
+				t.Errorf("%s %s, %d bytes: %q", got.Method, got.URL.Path, got.ContentLength, body)
+			}
+			if got.Header.Get("Idempotency-Key") != send.Key || got.Header.Get("Authorization") != "Bearer token-1" || got.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("headers %v", got.Header)
+			}
+			sig, err := readSignature(got.Header.Get("Tl-Signature"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sig.prove(&key.PublicKey, got.Method, []string{got.URL.Path}, got.Header, body, "Idempotency-Key"); err != nil || sig.kid != "kid-1" {
+				t.Errorf("kid %s: %v", sig.kid, err)
+			}
+		})
 	}
 }
 
@@ -232,35 +241,46 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// Told that we are too fast, all calls rest and then go slower; good answers
-// bring the rate back.
-func TestPace(t *testing.T) {
-	p := newPace(100)
-	p.heard(429, 3*time.Second)
-	p.heard(429, 3*time.Second) // an answer to a call already under way
-	if got := float64(p.limiter.Limit()); got != 50 {
-		t.Errorf("rate %v, want 50", got)
-	}
-	var busy busyError
-	if err := p.wait(context.Background(), time.Second); !errors.As(err, &busy) || busy.wait < 2*time.Second || busy.wait > 3*time.Second {
-		t.Errorf("got %v, want a rest of 3s", err)
-	}
-	for range 100 {
-		p.heard(202, 0)
-	}
-	if got := float64(p.limiter.Limit()); got != 100 {
-		t.Errorf("rate %v, want 100", got)
-	}
-	q := newPace(2) // a burst of one
-	if err := q.wait(context.Background(), 0); err != nil {
-		t.Error(err)
-	}
-	if err := q.wait(context.Background(), 100*time.Millisecond); err == nil {
-		t.Error("the budget has no end")
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := q.wait(ctx, time.Minute); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+// Every call is logged with the trace id their support asks for, wherever it
+// stands, and with nothing secret or personal.
+func TestTraceIDsAreLogged(t *testing.T) {
+	for name, tc := range map[string]struct {
+		does does
+		want string
+	}{
+		"header":           {says(202, createdBody, "Tl-Trace-Id", "trace-1"), "trace-1"},
+		"older header":     {says(500, html, "X-Tl-Correlation-Id", "trace-2"), "trace-2"},
+		"document":         {says(400, refusedBody), "t-1"},
+		"header first":     {says(400, refusedBody, "Tl-Trace-Id", "trace-3"), "trace-3"},
+		"none":             {says(500, html), ""},
+		"forged line":      {says(500, "", "Tl-Trace-Id", "a b"), ""},
+		"line end in it":   {says(400, strings.Replace(refusedBody, "t-1", "t\\n1", 1)), "t1"},
+		"endless":          {says(500, "", "Tl-Trace-Id", strings.Repeat("a", 1000)), ""},
+		"no answer at all": {raw(""), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logs := observer.New(zap.DebugLevel)
+			c := newClient(t, serve(t, tc.does).URL, func(o *Options) { o.Logger = zap.New(core); o.ClientSecret = "s3cr3t" })
+			got := c.CreateRefund(t.Context(), testToken, testRefund(5*time.Second))
+			if tc.want != "" && got.Answer != payout.AnswerCreated && !strings.Contains(got.Detail, "trace id "+tc.want) {
+				t.Errorf("detail %q", got.Detail)
+			}
+			c.Token(t.Context()) //nolint:errcheck // for its line
+			lines := logs.All()
+			if len(lines) != 2 {
+				t.Fatalf("%d lines", len(lines))
+			}
+			fields := lines[0].ContextMap()
+			for field, want := range map[string]any{"trace_id": tc.want, "op": "create refund", "payout_id": string(testID), "kind": "refund", "attempt": int64(1), "send": int64(1)} {
+				if fields[field] != want {
+					t.Errorf("%s is %v, want %v", field, fields[field], want)
+				}
+			}
+			for _, line := range lines {
+				if text := fmt.Sprint(line.Message, line.ContextMap()); strings.Contains(text, "s3cr3t") || strings.Contains(text, testToken.Value) {
+					t.Errorf("a secret is logged: %s", text)
+				}
+			}
+		})
 	}
 }

@@ -20,6 +20,12 @@ import (
 // amount is an integer or an error, a name is matched exactly (encoding/json
 // would take "ID" for "id"), and a name given twice is an error.
 
+// What an answer may hold, so that a small body cannot fill the memory.
+const (
+	mostFields = 1000   // names of one object; theirs have some 20, metadata 10
+	mostItems  = 10_000 // of one list; a page of transactions has 2,000
+)
+
 // object is a JSON object, its values not yet read.
 type object map[string]json.RawMessage
 
@@ -42,6 +48,9 @@ func readObject(body []byte) (object, error) {
 		}
 		if _, twice := o[key]; twice {
 			return nil, fmt.Errorf("%.60q is given twice", key)
+		}
+		if len(o) == mostFields {
+			return nil, fmt.Errorf("more than %d fields", mostFields)
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
@@ -119,23 +128,47 @@ func (o object) inner(name string) object {
 	return inner
 }
 
-// list reads a list of objects.
-func (o object) list(name string) ([]object, error) {
-	var raw []json.RawMessage
+// each reads a list of objects one by one, so that a list of a million trifles
+// costs no more than its first fault. raw is the item's own copy of its bytes.
+func (o object) each(name string, read func(item object, raw []byte) error) error {
 	if !o.has(name) {
-		return nil, fmt.Errorf("%s: is missing", name)
+		return fmt.Errorf("%s: is missing", name)
 	}
-	if err := json.Unmarshal(o[name], &raw); err != nil {
-		return nil, fmt.Errorf("%s: want a list", name)
+	d := json.NewDecoder(bytes.NewReader(o[name]))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return fmt.Errorf("%s: want a list", name)
 	}
-	items := make([]object, len(raw))
-	for i := range raw {
-		var err error
-		if items[i], err = readObject(raw[i]); err != nil {
-			return nil, fmt.Errorf("%s[%d]: %w", name, i, err)
+	for i := 0; d.More(); i++ {
+		if i == mostItems {
+			return fmt.Errorf("%s: more than %d", name, mostItems)
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return fmt.Errorf("%s[%d]: %w", name, i, err)
+		}
+		item, err := readObject(raw)
+		if err == nil {
+			err = read(item, raw)
+		}
+		if err != nil {
+			return fmt.Errorf("%s[%d]: %w", name, i, err)
 		}
 	}
-	return items, nil
+	return nil
+}
+
+// items reads the list of an answer that has one page. One that goes on is an
+// error: how to ask for the rest is not documented, and half a list must not
+// pass for a whole one.
+func items(body []byte, read func(item object, raw []byte) error) error {
+	o, err := readObject(body)
+	if err != nil {
+		return err
+	}
+	if next, err := o.inner("pagination").exact("next_cursor"); err != nil || next != "" {
+		return errors.New("pagination: the list goes on, which it never did before")
+	}
+	return o.each("items", read)
 }
 
 // strings reads the pairs whose value is text, as metadata has them.
@@ -204,6 +237,11 @@ func readWord(body []byte) (payout.Word, error) {
 	if err != nil {
 		return payout.Word{}, err
 	}
+	return o.word(body)
+}
+
+// word reads the object that stands in raw.
+func (o object) word(raw []byte) (payout.Word, error) {
 	f := &fields{object: o}
 	to := &fields{object: o.inner("beneficiary")}
 	w := payout.Word{
@@ -217,7 +255,7 @@ func readWord(body []byte) (payout.Word, error) {
 		Reference:         to.text("reference"),
 		SchemeID:          f.text("scheme_id"),
 		Metadata:          o.inner("metadata").strings(),
-		Raw:               body,
+		Raw:               raw,
 	}
 	if w.Reference == "" { // a refund has it at the top
 		w.Reference = f.text("reference")

@@ -1,6 +1,8 @@
 package ledgertest
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,4 +237,136 @@ var reporting = group{
 			h.Fatalf("what came during the asking is not repeated: %+v", list)
 		}
 	},
+	"a settled pay-in binds its account": func(h house) {
+		h.must(h.named(Player))
+		h.told(settled("e1", Player, "s1"))
+		h.told(settled("e1", Player, "s1")) // a repeat
+		h.told(settled("e2", Player, "s1")) // the same account pays in again
+		h.bound(Player, "s1 user-s1 GBP")
+		h.applied("e1", "bind source")
+		h.applied("e2", "bind source")
+		if n := h.count("SELECT COUNT(*) FROM payment_sources WHERE bound_by = 'event'"); n != 1 {
+			h.Fatalf("%d sources bound by events, want 1", n)
+		}
+		r := NewPayout("k", 1000)
+		r.Beneficiary.PaymentSourceID, r.Beneficiary.UserID = "s1", "user-s1"
+		if _, _, err := h.Accept(h.ctx, r, Merchant, false); err != nil {
+			h.Fatalf("a payout to the account that paid in: %v", err)
+		}
+	},
+	"a settled pay-in changes no binding": func(h house) {
+		h.must(h.named(Player))
+		h.must(h.named("player-2"))
+		h.told(settled("e1", Player, "s1"))
+		h.told(settled("e2", "player-2", "s1"))
+		another := settled("e3", Player, "s1")
+		another.Source.UserID, another.Source.Currency = "user-9", "EUR"
+		h.told(another)
+		h.bound(Player, "s1 user-s1 GBP")
+		h.bound("player-2", "")
+		h.applied("e2", "not bound: payment_source_id: is not this player's")
+		h.applied("e3", "not bound: user_id: ")
+	},
+	"a pay-in that does not say enough binds nothing": func(h house) {
+		h.must(h.named(Player))
+		for event, change := range map[string]func(*payout.SourceNews){
+			"no player":   func(s *payout.SourceNews) { s.PlayerID = "" },
+			"no user":     func(s *payout.SourceNews) { s.UserID = "" },
+			"no currency": func(s *payout.SourceNews) { s.Currency = "" },
+		} {
+			n := settled(event, Player, "s1")
+			change(n.Source)
+			h.told(n)
+			h.applied(event, "not bound: ")
+		}
+		h.bound(Player, "")
+	},
+	"an account learnt before its player is bound when the player is named": func(h house) {
+		h.told(settled("e1", Player, "s1"))
+		h.told(settled("e2", Player, "s1"))
+		h.told(settled("e3", Player, "s2"))
+		h.told(settled("e4", "player-2", "s2")) // the first to be named has it
+		h.told(settled("e5", "player-3", "s3"))
+		h.bound(Player, "")
+		if n := h.count("SELECT COUNT(*) FROM inbox WHERE applied_at IS NULL"); n != 5 {
+			h.Fatalf("%d wait, want 5", n)
+		}
+		if n := h.count("SELECT COUNT(*) FROM players"); n != 0 {
+			h.Fatal("an event named a player")
+		}
+		if _, _, err := h.Debit(h.ctx, payout.Movement{Caller: Caller, IdempotencyKey: "d", PlayerID: Player, Money: Pounds(1), Reason: "x"}); err == nil {
+			h.Fatal("an unknown player paid")
+		}
+		h.bound(Player, "") // a debit names nobody
+		h.must(h.named(Player))
+		_, err := h.BindSource(h.ctx, payout.Source{Caller: "rival", PlayerID: "player-2", PaymentSourceID: "s9", UserID: "u9", Currency: "GBP"})
+		h.must(err)
+		h.bound(Player, "s1 user-s1 GBP, s2 user-s2 GBP")
+		h.bound("player-2", "s9 u9 GBP")
+		h.applied("e1", "bind source")
+		h.applied("e2", "bind source")
+		h.applied("e3", "bind source")
+		h.applied("e4", "not bound: payment_source_id: is not this player's")
+		if n := h.count("SELECT COUNT(*) FROM inbox WHERE applied_at IS NULL"); n != 1 {
+			h.Fatalf("%d wait, want player-3's", n)
+		}
+	},
+	"a player is named while his pay-in settles": func(h house) {
+		const players = 40
+		var wait sync.WaitGroup
+		errs := make(chan error, 2*players)
+		for i := range players {
+			player := fmt.Sprint("p", i)
+			wait.Go(func() {
+				_, err := h.StoreNews(h.ctx, settled("e"+player, player, "s-"+player))
+				errs <- err
+			})
+			wait.Go(func() { errs <- h.named(player) })
+		}
+		wait.Wait()
+		for range cap(errs) {
+			h.must(<-errs)
+		}
+		if n := h.count("SELECT COUNT(*) FROM payment_sources"); n != players {
+			h.Fatalf("%d sources are bound, want %d", n, players)
+		}
+		if n := h.count("SELECT COUNT(*) FROM inbox WHERE applied_at IS NULL"); n != 0 {
+			h.Fatalf("%d wait for ever", n)
+		}
+	},
+}
+
+// settled is the event of a settled pay-in by a player.
+func settled(event, player, source string) payout.News {
+	return payout.News{EventID: event, Type: "payment_settled", Body: []byte(`{"event_id":"` + event + `","iban":"` + AccountNumber + `"}`),
+		Source: &payout.SourceNews{PlayerID: player, PaymentSourceID: source, UserID: "user-" + source, Currency: "GBP"}}
+}
+
+// named lets Caller name a player, by a credit.
+func (h house) named(player string) error {
+	_, _, err := h.Credit(h.ctx, payout.Movement{Caller: Caller, IdempotencyKey: "name-" + player, PlayerID: player, Money: Pounds(1000), Reason: "winnings"})
+	return err
+}
+
+// bound fails unless exactly these sources are a player's: "id user currency, …".
+func (h house) bound(player, want string) {
+	h.Helper()
+	sources, err := h.Sources(h.ctx, "", player)
+	h.must(err)
+	var got []string
+	for _, s := range sources {
+		got = append(got, fmt.Sprint(s.PaymentSourceID, " ", s.UserID, " ", s.Currency))
+	}
+	if strings.Join(got, ", ") != want {
+		h.Fatalf("%s has the sources %q, want %q", player, got, want)
+	}
+}
+
+// applied fails unless the news of an event was applied by something that
+// begins so.
+func (h house) applied(event, by string) {
+	h.Helper()
+	if n := h.count(fmt.Sprintf("SELECT COUNT(*) FROM inbox WHERE event_id = '%s' AND applied_at IS NOT NULL AND applied_by LIKE '%s%%'", event, strings.ReplaceAll(by, "'", "''"))); n != 1 {
+		h.Fatalf("event %s was not applied by %q", event, by)
+	}
 }

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	_ "payouts/internal/cli" // what the programs are: when it changes, go test must not answer from its cache
+)
+
+// atOnce is how many tests run at a time: they wait far more than they work.
+const atOnce = "4"
+
+// folder holds the built programs and the shared server's log.
+var folder string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(runAll(m))
+}
+
+// runAll runs the tests between a temporary folder's beginning and its end.
+func runAll(m *testing.M) int {
+	var err error
+	if folder, err = os.MkdirTemp("", "payouts-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	if err := seeSources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer endShared()
+	return m.Run()
+}
+
+// seeSources looks at the devserver's sources, so that go test knows that the
+// result depends on them.
+func seeSources() error {
+	for _, pattern := range []string{"../*.go", "../go.mod", "../temporal/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range files {
+			if _, err := os.Stat(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// programs builds worker, starter and gateway, once.
+var programs = sync.OnceValue(func() error { return build("../..", "./worker", "./starter", "./gateway") })
+
+// devserver builds the devserver, once. The first time ever it takes minutes.
+var devserver = sync.OnceValue(func() error { return build("..", ".") })
+
+func build(module string, packages ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", folder + string(filepath.Separator)}, packages...)...) // -w: half the linking
+	cmd.Dir = module
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, said)
+	}
+	return nil
+}
+
+// binary is the path of a built program.
+func binary(t testing.TB, name string) string {
+	t.Helper()
+	built := programs
+	if name == "devserver" {
+		built = devserver
+	}
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(folder, name)
+}
