@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"context"
 	"errors"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"payouts/internal/payout"
@@ -35,9 +37,13 @@ func border(err error) error {
 }
 
 // retry asks for the same send again: what is not created and not refused may
-// have arrived, or did not arrive yet.
-func retry(answer payout.Answer, after time.Duration, err error) error {
-	return temporal.NewApplicationErrorWithOptions(err.Error(), string(answer), temporal.ApplicationErrorOptions{NextRetryDelay: after})
+// have arrived, or did not arrive yet. That is a day like any other, so the
+// error is benign: the SDK would log each as an error with a stack. Someone
+// may want to know all the same, and which payout.
+func retry(ctx context.Context, id payout.ID, answer payout.Answer, after time.Duration, err error) error {
+	activity.GetLogger(ctx).Warn("payout not created yet; sent again", "payout_id", string(id), "answer", string(answer), "error", err)
+	return temporal.NewApplicationErrorWithOptions(err.Error(), string(answer), temporal.ApplicationErrorOptions{
+		NextRetryDelay: after, Category: temporal.ApplicationErrorCategoryBenign})
 }
 
 // undecided asks for the next poll after the pause the ledger set.

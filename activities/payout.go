@@ -71,9 +71,16 @@ func (a *Payouts) CreatePayout(ctx context.Context, in Input) (payout.Position, 
 		if known != nil || at.Step != payout.StepCreate {
 			return at, border(known)
 		}
-		return payout.Position{}, retry(payout.AnswerNotSent, 0, fmt.Errorf("no access token: %w", err))
+		return payout.Position{}, retry(ctx, in.PayoutID, payout.AnswerNotSent, 0, fmt.Errorf("no access token: %w", err))
 	}
 	send, at, err := a.Ledger.OpenSend(ctx, in.PayoutID, token.ExpiresAt)
+	if err == nil && send.Number == 0 && at.Step == payout.StepReconcile {
+		// There is something to ask before anything more may be sent.
+		if at, err = a.ask(ctx, in.PayoutID); err == nil && at.Step == payout.StepCreate {
+			return at, retry(ctx, in.PayoutID, payout.AnswerNotSent, time.Second, errors.New("asked about what was sent before; sending next"))
+		}
+		return at, err
+	}
 	if err != nil || send.Number == 0 {
 		return at, border(err)
 	}
@@ -85,7 +92,7 @@ func (a *Payouts) CreatePayout(ctx context.Context, in Input) (payout.Position, 
 		return at, border(err)
 	}
 	if at.Step == payout.StepCreate {
-		return at, retry(created.Answer, created.RetryAfter, fmt.Errorf("attempt %d, send %d: %s", send.Attempt, send.Number, created.Detail))
+		return at, retry(ctx, in.PayoutID, created.Answer, created.RetryAfter, fmt.Errorf("attempt %d, send %d: %s", send.Attempt, send.Number, created.Detail))
 	}
 	return at, nil
 }
@@ -187,7 +194,7 @@ func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked,
 		if err != nil {
 			return nil, fmt.Errorf("ask about attempt %d: %w", ask.Attempt, err)
 		}
-		words = append(words, payout.Asked{Attempt: ask.Attempt, Word: word})
+		words = append(words, payout.Asked{Attempt: ask.Attempt, ProviderID: ask.ProviderID, Word: word})
 	}
 	return words, nil
 }

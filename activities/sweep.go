@@ -19,6 +19,7 @@ type Runs interface {
 type Overdue interface {
 	DuePayouts(ctx context.Context, limit int) ([]payout.Due, error)
 	Unread(ctx context.Context, age time.Duration, limit int) ([]payout.Stored, error)
+	OpenSlow(ctx context.Context, limit int) (int, error)
 }
 
 // Sweeper finds what nobody is working at: payouts without a run, news that no
@@ -34,6 +35,7 @@ type Sweeper struct {
 type Swept struct {
 	Started int `json:"started"`
 	Woken   int `json:"woken"`
+	Slow    int `json:"slow"` // cases opened
 }
 
 const (
@@ -77,6 +79,9 @@ func (s *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 			continue
 		}
 		done.Woken++
+	}
+	if done.Slow, err = s.Ledger.OpenSlow(ctx, sweepPage); err != nil {
+		return done, border(err)
 	}
 	if s.Swept != nil {
 		s.Swept()

@@ -27,6 +27,8 @@ func (l *list) DuePayouts(_ context.Context, limit int) ([]payout.Due, error) {
 	return page, l.err
 }
 
+func (l *list) OpenSlow(context.Context, int) (int, error) { return 0, nil }
+
 func (l *list) Unread(context.Context, time.Duration, int) ([]payout.Stored, error) {
 	return l.unread, l.err
 }

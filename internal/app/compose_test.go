@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -62,6 +63,18 @@ func TestComposeConfiguresThePrograms(t *testing.T) {
 				t.Errorf("the %s does not see /data read-only, where its keys are", program)
 			}
 		})
+	}
+}
+
+// Docker kills what takes longer to stop than it is given.
+func TestComposeLetsProgramsFinish(t *testing.T) {
+	requests := 10 * time.Second // what a door gives requests under way
+	project := composeFile(t)
+	for name, need := range map[string]time.Duration{"worker": 2 * stopWithin, "starter": requests, "gateway": requests, "postgres": requests} {
+		given := project.Services[name].StopGracePeriod
+		if given == nil || time.Duration(*given) < need+5*time.Second {
+			t.Errorf("%s: stop_grace_period is %v; want %s and some seconds at the least", name, given, need)
+		}
 	}
 }
 

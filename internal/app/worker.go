@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,8 @@ const (
 	providerAtOnce = 50
 	// booksAtOnce is the database's pool: more would only queue there.
 	booksAtOnce = 16
-	// stopWithin lets a create that has left get its answer.
+	// stopWithin lets a create that has left get its answer. A worker takes it
+	// twice at the most: for workflows, then for activities.
 	stopWithin = 40 * time.Second
 	// sealPage is how many transactions one sealing takes.
 	sealPage = 500
@@ -121,18 +123,30 @@ func (w *working) session(ctx context.Context, temporal client.Client) error {
 	options.MaxConcurrentActivityExecutionSize, options.DisableWorkflowWorker = providerAtOnce, true
 	asking := worker.New(temporal, workflows.QueueProvider, options)
 	workflows.RegisterProvider(asking, w.payouts)
-	for _, begun := range []worker.Worker{lifecycle, asking} {
-		if err := begun.Start(); err != nil {
-			return fmt.Errorf("start: %w", err)
-		}
-		defer begun.Stop()
+	if err := lifecycle.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
 	}
+	if err := asking.Start(); err != nil {
+		lifecycle.Stop()
+		return fmt.Errorf("start: %w", err)
+	}
+	defer stopAll(lifecycle, asking)
 	select {
 	case err := <-fatal:
 		return err
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// stopAll stops workers at once: each lets its steps under way finish, and
+// their times must not add up beyond what a process is given to end.
+func stopAll(workers ...interface{ Stop() }) {
+	var all sync.WaitGroup
+	for _, w := range workers {
+		all.Go(w.Stop)
+	}
+	all.Wait()
 }
 
 // keepReady asserts search attributes and schedules, now and every minute: a

@@ -27,6 +27,8 @@ type Ledger interface {
 	BindSource(ctx context.Context, s payout.Source) (bound bool, err error)
 	Sources(ctx context.Context, caller, playerID string) ([]payout.Source, error)
 	Accept(ctx context.Context, r payout.Request, merchantAccountID string, bindFirstUse bool) (p ledger.Payout, replayed bool, err error)
+	AcceptedBefore(ctx context.Context, r payout.Request) (p ledger.Payout, found bool, err error)
+	BookedBefore(ctx context.Context, kind ledger.TransactionKind, m payout.Movement) (t ledger.Transaction, found bool, err error)
 	Payout(ctx context.Context, caller string, kind payout.Kind, id payout.ID) (ledger.Payout, error)
 	Payouts(ctx context.Context, kind payout.Kind, f ledger.Filter) (items []ledger.Payout, nextCursor string, err error)
 	Transactions(ctx context.Context, cursor int64, limit int) ([]ledger.Transaction, error)

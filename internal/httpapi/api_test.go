@@ -1,12 +1,14 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +61,51 @@ func TestPayoutIsAcceptedOnce(t *testing.T) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("field %s is missing in %s", name, one.body)
 		}
+	}
+}
+
+// What was taken is answered to a repeat whatever is configured since: a
+// backend that is refused would take it for not done, and credit the player.
+func TestReplayOutlivesConfiguration(t *testing.T) {
+	for name, change := range map[string]func(*payout.Limits){
+		"a lower limit":         func(l *payout.Limits) { l.MaxAmountInMinor = 10 },
+		"a currency less":       func(l *payout.Limits) { l.MerchantAccounts = map[payout.Currency]string{"EUR": euros} },
+		"another pattern":       func(l *payout.Limits) { l.Reference = regexp.MustCompile(`^PAY[0-9]+$`) },
+		"all of it is the same": func(*payout.Limits) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.furnish()
+			movement := `{"amount_in_minor":100,"currency":"GBP","reason":"won"}`
+			requests := map[string]string{"/v1/payouts": wish(), "/v1/players/p1/credits": movement, "/v1/players/p1/debits": movement}
+			first := map[string]answer{}
+			for path, body := range requests {
+				first[path] = h.must(201, h.ask("POST", path, "game-token", body, "Idempotency-Key: k"))
+			}
+			change(&h.with.Limits)
+			h.serve()
+			before := h.dump()
+			for path, body := range requests {
+				again := h.must(200, h.ask("POST", path, "game-token", body, "Idempotency-Key: k"))
+				if again.header.Get("Idempotent-Replayed") != "true" || again.header.Get("Location") != first[path].header.Get("Location") || !bytes.Equal(again.body, first[path].body) {
+					t.Errorf("%s: repeated as %v %s; want %s", path, again.header, again.body, first[path].body)
+				}
+				other := h.must(409, h.ask("POST", path, "game-token", strings.Replace(body, `in_minor":1`, `in_minor":2`, 1), "Idempotency-Key: k"))
+				if got := fieldsOf(h.problem(other)); !slices.Equal(got, []string{"amount_in_minor"}) {
+					t.Errorf("%s: another body under the key names %v", path, got)
+				}
+				h.must(400, h.ask("POST", path, "game-token", strings.Replace(body, `"GBP"`, `"GBP","more":1`, 1), "Idempotency-Key: k"))
+			}
+			if h.dump() != before || len(h.started) != 1 {
+				t.Errorf("a repeat wrote, or started a run: %v", h.started)
+			}
+			if h.with.Limits.MaxAmountInMinor == 10 { // what is new obeys
+				for path, body := range requests {
+					h.must(400, h.ask("POST", path, "game-token", body, "Idempotency-Key: new"))
+					h.must(400, h.ask("POST", path, "rival-token", body, "Idempotency-Key: k"))
+				}
+			}
+		})
 	}
 }
 

@@ -31,6 +31,7 @@ type house struct {
 	url    string
 	ledger *ledger.Ledger
 	file   string
+	with   httpapi.Options
 
 	mu      sync.Mutex
 	started []payout.ID
@@ -81,11 +82,19 @@ func newHouse(t *testing.T, change ...func(*httpapi.Options)) *house {
 	for _, f := range change {
 		f(&o)
 	}
-	h.api = httpapi.NewAPI(o)
+	h.with = o
+	t.Cleanup(func() { h.ledger.Close() })
+	h.serve()
+	return h
+}
+
+// serve opens the API as it is configured. Called again, it is a new process
+// on the same books.
+func (h *house) serve() {
+	h.api = httpapi.NewAPI(h.with)
 	server := httptest.NewServer(h.api)
 	h.url = server.URL
-	t.Cleanup(func() { server.Close(); h.ledger.Close() })
-	return h
+	h.t.Cleanup(server.Close)
 }
 
 // answer is what a request came to.

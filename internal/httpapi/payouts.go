@@ -146,10 +146,11 @@ func (a *api) createPayout(ctx context.Context, in *KeyHeader) (*payoutOutput, e
 			UserID: body.Beneficiary.UserID, PaymentSourceID: body.Beneficiary.PaymentSourceID, Reference: body.Beneficiary.Reference},
 		Metadata: body.Metadata,
 	}
-	if err := together(shape, r.Check(a.Limits)); err != nil {
-		return nil, err
-	}
-	p, replayed, err := a.Ledger.Accept(ctx, r, a.Limits.MerchantAccounts[r.Money.Currency], a.BindFirstUse)
+	p, replayed, err := once(shape, r.Check(a.Limits),
+		func() (ledger.Payout, bool, error) { return a.Ledger.AcceptedBefore(ctx, r) },
+		func() (ledger.Payout, bool, error) {
+			return a.Ledger.Accept(ctx, r, a.Limits.MerchantAccounts[r.Money.Currency], a.BindFirstUse)
+		})
 	if err != nil {
 		return nil, err
 	}

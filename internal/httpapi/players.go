@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"payouts/internal/ledger"
@@ -101,10 +102,10 @@ func (a *api) players() {
 	debit.about = "Takes from the player's available balance, which never goes below zero. Held and frozen money is not available."
 	debit.problems = append(debit.problems[:3:3], balanceTooLow)
 	add(a, credit, func(ctx context.Context, in *movementInput) (*movementOutput, error) {
-		return a.move(ctx, in, a.Ledger.Credit)
+		return a.move(ctx, in, ledger.KindCredit, a.Ledger.Credit)
 	})
 	add(a, debit, func(ctx context.Context, in *movementInput) (*movementOutput, error) {
-		return a.move(ctx, in, a.Ledger.Debit)
+		return a.move(ctx, in, ledger.KindDebit, a.Ledger.Debit)
 	})
 
 	add(a, route{
@@ -124,17 +125,16 @@ func (a *api) players() {
 	}, a.sources)
 }
 
-func (a *api) move(ctx context.Context, in *movementInput, book func(context.Context, payout.Movement) (ledger.Transaction, bool, error)) (*movementOutput, error) {
+func (a *api) move(ctx context.Context, in *movementInput, kind ledger.TransactionKind, book func(context.Context, payout.Movement) (ledger.Transaction, bool, error)) (*movementOutput, error) {
 	var body MovementRequest
 	shape := decode(bodyFrom(ctx), &body)
 	m := payout.Movement{
 		Caller: callerFrom(ctx).Name, IdempotencyKey: in.IdempotencyKey, PlayerID: in.PlayerID,
 		Money: payout.Money{Minor: body.Amount, Currency: payout.Currency(body.Currency)}, Reason: body.Reason,
 	}
-	if err := together(shape, m.Check(a.Limits)); err != nil {
-		return nil, err
-	}
-	t, replayed, err := book(ctx, m)
+	t, replayed, err := once(shape, m.Check(a.Limits),
+		func() (ledger.Transaction, bool, error) { return a.Ledger.BookedBefore(ctx, kind, m) },
+		func() (ledger.Transaction, bool, error) { return book(ctx, m) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,23 @@ func (a *api) move(ctx context.Context, in *movementInput, book func(context.Con
 	return &movementOutput{status, mark, Movement{
 		ID: t.ID, Kind: string(t.Kind), PlayerID: m.PlayerID, Amount: t.Money.Minor, Currency: string(t.Money.Currency), BookedAt: t.BookedAt.UTC(),
 	}}, nil
+}
+
+// once does what a request with an idempotency key asks for, and answers a
+// repeat with what came of it the first time. What is wrong with the meaning
+// refuses only a new request: limits, pattern and accounts are configured, and
+// may have changed since the request was taken.
+func once[T any](shape *Problem, wrong payout.Problems, before, do func() (T, bool, error)) (done T, replayed bool, err error) {
+	if shape == nil && len(wrong) == 0 {
+		return do()
+	}
+	noKey := func(p payout.Problem) bool { return p.Field == "Idempotency-Key" } // nothing was ever taken under such a one
+	if shape == nil && !slices.ContainsFunc(wrong, noKey) {
+		if done, replayed, err = before(); replayed || err != nil {
+			return done, replayed, err
+		}
+	}
+	return done, false, together(shape, wrong)
 }
 
 // created is the status of a first request or a replay, and the replay's mark.

@@ -49,6 +49,11 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		if s.PayoutID == "" {
 			return nil
 		}
+		// Wait for a step that is reading just now: it may have listed the inbox
+		// without this row and clears the flag when it commits.
+		if err := t.row(ctx, "SELECT id FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&s.PayoutID); err != nil {
+			return err
+		}
 		set, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND unread = 0", stored(t.now), string(s.PayoutID))
 		s.Wake = set == 1
 		return err
@@ -62,6 +67,10 @@ func (t tx) owner(ctx context.Context, n payout.News) (id payout.ID, kind payout
 		return "", "", 0, nil
 	}
 	err = t.row(ctx, "SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = ?", n.ProviderID).Scan(&id, &kind, &attempt)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, kind, attempt, err
+	}
+	err = t.row(ctx, "SELECT p.id, p.kind, d.attempt FROM doubles d JOIN payouts p ON p.id = d.payout_id WHERE d.provider_payout_id = ?", n.ProviderID).Scan(&id, &kind, &attempt)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, kind, attempt, err
 	}

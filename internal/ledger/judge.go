@@ -26,6 +26,18 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		if _, err := t.exec(ctx, "UPDATE payouts SET unread = 0 WHERE id = ? AND unread = 1", string(id)); err != nil {
 			return err
 		}
+		attempts, err := r.attempts(ctx)
+		if err != nil {
+			return err
+		}
+		for _, a := range attempts { // an event that was stored while its id became known has no owner yet
+			if a.providerID == "" {
+				continue
+			}
+			if _, err := t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(id), a.number, a.providerID); err != nil {
+				return err
+			}
+		}
 		named := map[int]bool{r.attempt: !r.final()}
 		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
 		byProvider, names := map[string]bool{}, map[int]string{}
@@ -41,28 +53,42 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		}); err != nil {
 			return err
 		}
-		attempts, err := r.attempts(ctx)
-		if err != nil {
-			return err
-		}
+		sending := r.step == payout.StepCreate // the earlier attempts are read before the next one is sent
 		for _, a := range attempts {
 			if _, err := r.learn(ctx, &a); err != nil {
 				return err
 			}
 			if other := names[a.number]; a.providerID != "" && other != "" && other != a.providerID {
 				why := fmt.Sprintf("attempt %d has two payouts at the provider: %s and, by news, %s", a.number, a.providerID, other)
+				if err := r.doubled(ctx, a.number, other); err != nil {
+					return err
+				}
 				if err := r.doubt(ctx, payout.CaseContradiction, "", why); err != nil {
 					return err
 				}
 			}
-			if a.providerID != "" && (named[a.number] || byProvider[a.providerID]) {
+			if a.providerID != "" && (named[a.number] || byProvider[a.providerID] || sending) {
 				asking.Asks = append(asking.Asks, payout.Ask{Attempt: a.number, ProviderID: a.providerID})
 			}
+		}
+		if asking.Asks, err = r.askDoubles(ctx, asking.Asks); err != nil {
+			return err
 		}
 		asking.Position, err = r.save(ctx)
 		return err
 	})
 	return asking, err
+}
+
+// askDoubles adds the further payouts of an attempt that have not ended.
+func (r *row) askDoubles(ctx context.Context, asks []payout.Ask) ([]payout.Ask, error) {
+	doubles, err := r.doubles(ctx)
+	for _, d := range doubles {
+		if d.status == doubleOpen {
+			asks = append(asks, payout.Ask{Attempt: d.attempt, ProviderID: d.providerID})
+		}
+	}
+	return asks, err
 }
 
 // Judge stores what the provider said, decides with the table of this moment
@@ -140,6 +166,9 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 	if err != nil {
 		return err
 	}
+	if said.ProviderID != "" && said.ProviderID != a.providerID {
+		return r.hearDouble(ctx, a, said, evidenceID)
+	}
 	if field := r.intent(a).Mismatch(w); field != "" {
 		return r.doubt(ctx, payout.CaseMismatch, evidenceID, fmt.Sprintf("what the provider says about attempt %d is not what was asked for: %s differs", a.number, field))
 	}
@@ -165,14 +194,70 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 	case verdict == payout.VerdictExecuted && a.status != attemptExecuted:
 		err = r.executedLate(ctx, &a, w, evidenceID)
 	case latest && verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt == payout.MoneyPaid:
-		r.reason = payout.ReasonReturned
-		r.next(payout.StepReturn, 0)
-		err = r.note(ctx, evidenceID, "sent back by the bank after it was executed")
+		err = r.sentBack(ctx, a, evidenceID)
+	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:
+		// What made us doubt that it failed is over.
+		err = r.failedAttempt(ctx, a, evidenceID, "is failed at the provider after all")
 	}
 	if err != nil {
 		return err
 	}
 	return r.saveAttempt(ctx, a)
+}
+
+// hearDouble judges a word about a further payout of an attempt. It never
+// settles or gives back: it only keeps, or lifts, the doubt.
+func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evidenceID string) error {
+	in := r.intent(a)
+	in.ProviderID = said.ProviderID
+	verdict := payout.ReadVerdict(said.Word.Status)
+	if verdict == payout.VerdictWait || in.Mismatch(said.Word) != "" {
+		return nil // the case is open, the money held, and it is asked about again
+	}
+	status := doubleFailed
+	if verdict == payout.VerdictExecuted {
+		status = doubleExecuted
+	}
+	n, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ? AND status <> ?", status, said.ProviderID, status)
+	if err != nil || n == 0 {
+		return err
+	}
+	why := fmt.Sprintf("the second payout of attempt %d, %s, is %s at the provider", a.number, said.ProviderID, said.Word.Status)
+	if verdict == payout.VerdictExecuted {
+		kind := payout.CaseContradiction
+		if r.moneyAt != payout.MoneyHeld {
+			kind = payout.CaseExposure
+		}
+		return r.doubt(ctx, kind, evidenceID, why)
+	}
+	if err := r.note(ctx, evidenceID, "%s", why); err != nil {
+		return err
+	}
+	latest, err := r.attemptNumber(ctx, r.attempt)
+	if err != nil || r.status != payout.StatusParked || !latest.closed || latest.status == attemptExecuted {
+		return err
+	}
+	// That was what kept the money: the attempt's own failure is decided now.
+	failed, err := r.evidenceOf(ctx, latest.number, payout.ProviderFailed, evidenceRefused)
+	if err != nil {
+		return err
+	}
+	return r.failedAttempt(ctx, latest, failed, "is failed, and so is its second payout")
+}
+
+// sentBack says that the bank returned what was settled. Where the provider
+// paid more than once, what came back may be the other payment: a person books.
+func (r *row) sentBack(ctx context.Context, a attempt, evidenceID string) error {
+	beside, err := r.beside(ctx, a.number)
+	if err != nil {
+		return err
+	}
+	if beside != "" {
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was sent back by the bank, but %s: nothing is credited by machine", a.number, beside))
+	}
+	r.reason = payout.ReasonReturned
+	r.next(payout.StepReturn, 0)
+	return r.note(ctx, evidenceID, "sent back by the bank after it was executed")
 }
 
 // settle books the money as paid: the one outcome slot of this payout.
@@ -230,12 +315,12 @@ func (r *row) mustBecome(next payout.Status) error {
 // failedAttempt asks the decision table what follows a definitive failure.
 func (r *row) failedAttempt(ctx context.Context, a attempt, evidenceID, what string) error {
 	r.reason, r.claimed = a.reason, ""
-	paid, err := r.paidBeside(ctx, a.number)
+	beside, err := r.beside(ctx, a.number)
 	if err != nil {
 		return err
 	}
-	if len(paid) > 0 {
-		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d %s, but attempt %d was executed: the money is not given back", a.number, what, paid[0].number))
+	if beside != "" {
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d %s, but %s: the money is not given back", a.number, what, beside))
 	}
 	step, rest := r.l.table.Failure(r.id, a.reason, a.number)
 	if step == payout.StepReturn && a.status == attemptRefused {
@@ -288,10 +373,11 @@ func (r *row) again(ctx context.Context) error {
 	if a.createdThereAt.After(since) {
 		since = a.createdThereAt
 	}
-	if r.next(payout.StepWait, r.pause(since)); a.providerID == "" {
-		r.nextStepAt = time.Time{} // nothing to poll: only news helps
+	if a.providerID == "" {
+		r.next(payout.StepWait, r.l.timing.PollMax) // nothing to ask about: only news helps, or a late answer
 		return nil
 	}
+	r.next(payout.StepWait, r.pause(since))
 	kind, why := payout.CaseSlow, fmt.Sprintf("undecided at the provider for more than %s (its status: %s); polling goes on", r.l.timing.StuckAfter, r.providerStatus)
 	if r.claimed != "" {
 		soon := max(r.t.now.Sub(r.claimedAt)/2, time.Second)

@@ -3,19 +3,25 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"payouts/internal/payout"
 )
 
-// Claim takes up to limit events that are due for delivery, and keeps other
-// relays from them for hold. An event that is not marked in that time is due
-// again: at least once, in the order of version for those who sort.
-func (l *Ledger) Claim(ctx context.Context, limit int, hold time.Duration) (events []payout.Event, err error) {
+// Claim takes up to limit events of a caller that are due for delivery, and
+// keeps other relays from them for hold. An event that is not marked in that
+// time is due again: at least once, in the order of version for those who
+// sort. An empty caller takes every caller's.
+func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.Duration) (events []payout.Event, err error) {
 	err = l.inTx(ctx, "claim events", func(t tx) error {
 		events = nil
-		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries FROM outbox WHERE next_try_at <= ? ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
-			stored(t.now), limit)
+		where, args := "next_try_at <= ?", []any{stored(t.now)}
+		if caller != "" {
+			where, args = where+" AND caller = ?", append(args, caller)
+		}
+		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries FROM outbox WHERE "+where+" ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
+			append(args, limit)...)
 		if err := each(rows, err, func(rows *sql.Rows) error {
 			var e payout.Event
 			var at int64
@@ -34,6 +40,23 @@ func (l *Ledger) Claim(ctx context.Context, limit int, hold time.Duration) (even
 		return nil
 	})
 	return events, err
+}
+
+// EventCallers lists the callers who have events that are neither delivered
+// nor given up.
+func (l *Ledger) EventCallers(ctx context.Context) ([]string, error) {
+	list := []string{}
+	for caller := ""; ; list = append(list, caller) { // from one caller to the next: there may be many events of each
+		var next sql.NullString
+		err := l.read.QueryRowContext(ctx, l.d.sql("SELECT MIN(caller) FROM outbox WHERE next_try_at IS NOT NULL AND caller > ?"), caller).Scan(&next)
+		if err != nil {
+			return nil, fmt.Errorf("callers with events: %w", err)
+		}
+		if !next.Valid {
+			return list, nil
+		}
+		caller = next.String
+	}
 }
 
 // Sent marks an event as delivered.

@@ -125,9 +125,13 @@ func readCursor(cursor string) (int64, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	at, id, _ := strings.Cut(string(text), "/")
+	at, name, _ := strings.Cut(string(text), "/")
 	micros, err := strconv.ParseInt(at, 10, 64)
-	return micros, id, err
+	if err != nil {
+		return 0, "", err
+	}
+	id, err := payout.ParseID(name)
+	return micros, string(id), err
 }
 
 const transactionColumns = `id, COALESCE(position, 0), kind, COALESCE(payout_id, ''), attempt, COALESCE(slot, ''), evidence_id, reason, from_account, to_account, amount_in_minor, currency,

@@ -272,6 +272,61 @@ func (r *row) paidBeside(ctx context.Context, n int) (paid []attempt, err error)
 	return paid, err
 }
 
+// double is a further payout that the provider has for one attempt.
+type double struct {
+	providerID string
+	attempt    int
+	status     string // open, failed, executed
+}
+
+const (
+	doubleOpen     = "open"
+	doubleFailed   = "failed"
+	doubleExecuted = "executed"
+)
+
+func (r *row) doubles(ctx context.Context) (list []double, err error) {
+	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
+	return list, each(rows, err, func(rows *sql.Rows) error {
+		var d double
+		err := rows.Scan(&d.providerID, &d.attempt, &d.status)
+		list = append(list, d)
+		return err
+	})
+}
+
+// doubled keeps a second provider id of an attempt, to be asked about too.
+func (r *row) doubled(ctx context.Context, attempt int, providerID string) error {
+	_, err := r.t.exec(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
+		providerID, string(r.id), attempt, doubleOpen, stored(r.t.now))
+	return err
+}
+
+// beside says what else of this payout was paid at the provider, or still may
+// be, so that attempt n alone decides nothing; "" where there is nothing.
+func (r *row) beside(ctx context.Context, n int) (string, error) {
+	paid, err := r.paidBeside(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	if len(paid) > 0 {
+		return fmt.Sprintf("attempt %d was executed", paid[0].number), nil
+	}
+	doubles, err := r.doubles(ctx)
+	for _, d := range doubles {
+		if d.status != doubleFailed {
+			return fmt.Sprintf("attempt %d has a second payout at the provider, %s, which has not failed", d.attempt, d.providerID), nil
+		}
+	}
+	return "", err
+}
+
+// unapplied counts the news that no step has read.
+func (r *row) unapplied(ctx context.Context) (n int, err error) {
+	err = r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&n)
+	return n, err
+}
+
 func (r *row) saveAttempt(ctx context.Context, a attempt) error {
 	var closedAt any
 	if a.closed {

@@ -74,6 +74,10 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 			}
 			return err
 		}
+		if ask, err := r.mustAsk(ctx); err != nil || ask {
+			p, err = r.askFirst(ctx, err)
+			return err
+		}
 		s, err := r.sent(ctx, a.number)
 		if err != nil {
 			return err
@@ -103,6 +107,39 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		return err
 	})
 	return send, p, err
+}
+
+// earlierFresh is how old the last word about an earlier attempt may be when
+// the next one is sent: nothing may have turned up meanwhile.
+const earlierFresh = 15 * time.Minute
+
+// mustAsk says that the provider is to be asked before the latest attempt is
+// sent: news lies unread, or an earlier attempt was asked about long ago.
+func (r *row) mustAsk(ctx context.Context) (bool, error) {
+	if n, err := r.unapplied(ctx); err != nil || n > 0 {
+		return n > 0, err
+	}
+	if r.attempt == 1 {
+		return false, nil
+	}
+	attempts, err := r.attempts(ctx)
+	for _, a := range attempts {
+		if a.number < r.attempt && a.providerID != "" && r.t.now.Sub(a.askedAt) > earlierFresh {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// askFirst is the row's position, but for the step: the provider is asked, and
+// the row's own step stays what it is unless the words decide otherwise.
+func (r *row) askFirst(ctx context.Context, err error) (payout.Position, error) {
+	if err != nil {
+		return payout.Position{}, err
+	}
+	p, err := r.position(ctx)
+	p.Step, p.Wait = payout.StepReconcile, 0
+	return p, err
 }
 
 // CloseSend writes a send's answer beside it and judges it: created, refused
@@ -173,6 +210,9 @@ func (r *row) createdThere(ctx context.Context, a *attempt, c payout.Created) er
 	}
 	if a.providerID != "" && a.providerID != c.ProviderID {
 		why := fmt.Sprintf("attempt %d has two payouts at the provider: %s and %s", a.number, a.providerID, c.ProviderID)
+		if err := r.doubled(ctx, a.number, c.ProviderID); err != nil {
+			return err
+		}
 		return r.doubt(ctx, payout.CaseContradiction, evidenceID, why)
 	}
 	if a.providerID == c.ProviderID {

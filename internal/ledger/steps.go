@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
 
 	"payouts/internal/payout"
 )
@@ -20,6 +20,12 @@ func (l *Ledger) step(ctx context.Context, id payout.ID, want payout.Step, fn fu
 		if r.step != want {
 			p, err = r.position(ctx)
 			return err
+		}
+		if want != payout.StepPark { // parking moves nothing; all else waits until the news is read
+			if n, err := r.unapplied(ctx); err != nil || n > 0 {
+				p, err = r.askFirst(ctx, err)
+				return err
+			}
 		}
 		if err := fn(r); err != nil {
 			return err
@@ -45,6 +51,9 @@ func (l *Ledger) Earlier(ctx context.Context, id payout.ID) (asks []payout.Ask, 
 				asks = append(asks, payout.Ask{Attempt: a.number, ProviderID: a.providerID})
 			}
 		}
+		if err == nil {
+			asks, err = r.askDoubles(ctx, asks)
+		}
 		return err
 	})
 	return asks, err
@@ -65,7 +74,9 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 		}
 		said := map[int]payout.Word{}
 		for _, word := range words {
-			said[word.Attempt] = word.Word
+			if word.ProviderID == "" || word.ProviderID == attempts[word.Attempt-1].providerID {
+				said[word.Attempt] = word.Word
+			}
 		}
 		for _, a := range attempts {
 			if a.providerID == "" {
@@ -78,7 +89,14 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 			if !asked {
 				return fmt.Errorf("attempt %d was not asked about", a.number)
 			}
+			if w.AskedAt.Before(a.askedAt) {
+				return fmt.Errorf("attempt %d was asked about before what is known of it; ask again", a.number)
+			}
 			if payout.ReadVerdict(w.Status) == payout.VerdictFailed && r.intent(a).Mismatch(w) == "" {
+				a.askedAt = w.AskedAt
+				if err := r.saveAttempt(ctx, a); err != nil {
+					return err
+				}
 				continue
 			}
 			evidenceID, err := r.evidence(ctx, a, "get", w)
@@ -93,6 +111,11 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 			}
 			return r.doubt(ctx, payout.CaseContradiction, evidenceID,
 				fmt.Sprintf("attempt %d failed and is now %s at the provider; no further attempt is made", a.number, w.Status))
+		}
+		if beside, err := r.beside(ctx, r.attempt); err != nil {
+			return err
+		} else if beside != "" {
+			return r.doubt(ctx, payout.CaseContradiction, "", beside+"; no further attempt is made")
 		}
 		r.attempt++
 		if err := r.begin(ctx, r.attempt); err != nil {
@@ -114,9 +137,9 @@ func (r *row) lost(ctx context.Context) (attempt, error) {
 	if !a.closed || (a.status != attemptFailed && a.status != attemptRefused) {
 		return a, fmt.Errorf("attempt %d is %s: only a failed or refused one gives the money back", a.number, a.status)
 	}
-	if paid, err := r.paidBeside(ctx, a.number); err != nil || len(paid) > 0 {
+	if beside, err := r.beside(ctx, a.number); err != nil || beside != "" {
 		if err == nil {
-			err = fmt.Errorf("attempt %d was executed: the money is not given back", paid[0].number)
+			err = errors.New(beside + ": the money is not given back")
 		}
 		return a, err
 	}
@@ -202,6 +225,12 @@ func (l *Ledger) Return(ctx context.Context, id payout.ID) (payout.Position, err
 		if err != nil {
 			return err
 		}
+		if beside, err := r.beside(ctx, a.number); err != nil {
+			return err
+		} else if beside != "" {
+			r.next(payout.StepDone, 0)
+			return r.doubt(ctx, payout.CaseContradiction, evidenceID, "sent back by the bank, but "+beside+": nothing is credited by machine")
+		}
 		if r.moneyAt == payout.MoneyHeld {
 			if err := r.t.book(ctx, entry{kind: KindSettle, payoutID: r.id, attempt: a.number, slot: "outcome", evidence: evidenceID, money: r.money,
 				from: playerAccount(r.player, "held"), to: merchantAccount(r.merchant)}); err != nil {
@@ -246,14 +275,8 @@ func (l *Ledger) OpenCase(ctx context.Context, id payout.ID) (payout.Position, e
 		if err := r.mustBecome(payout.StatusParked); err != nil {
 			return err
 		}
-		a, err := r.attemptNumber(ctx, r.attempt)
-		if err != nil {
-			return err
-		}
-		if r.next(payout.StepWait, l.timing.PollMax); a.providerID == "" {
-			r.nextStepAt = time.Time{} // nothing to poll: only news helps
-		}
-		err = r.note(ctx, "", "parked: %s", r.parkWhy)
+		r.next(payout.StepWait, l.timing.PollMax)
+		err := r.note(ctx, "", "parked: %s", r.parkWhy)
 		r.parkKind, r.parkWhy = "", ""
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -22,14 +23,16 @@ import (
 
 // Outbox is what the relay needs of the ledger.
 type Outbox interface {
-	Claim(ctx context.Context, limit int, hold time.Duration) ([]payout.Event, error)
+	// Claim takes due events of a caller, or of every caller when it is empty.
+	Claim(ctx context.Context, caller string, limit int, hold time.Duration) ([]payout.Event, error)
+	EventCallers(ctx context.Context) ([]string, error)
 	Sent(ctx context.Context, id string) error
 	NotSent(ctx context.Context, id string, again time.Time, why string) error
 }
 
 // Target is where a caller takes events.
 type Target struct {
-	Caller string // empty: every caller without a target of its own
+	Caller string // empty: every caller; then there is no other target
 	URL    string
 	Secret string // as Standard Webhooks write it: base64, with or without "whsec_"
 }
@@ -37,28 +40,29 @@ type Target struct {
 // Options is what New needs.
 type Options struct {
 	Outbox   Outbox        // required
-	Targets  []Target      // empty: events are kept and not sent
-	RetryFor time.Duration // an event older than this is given up; default 72h
+	Targets  []Target      // events of callers without a target are kept until they have one
+	RetryFor time.Duration // an event older than this is given up, once tried often enough; default 72h
 	Logger   *zap.Logger   // nil: none
 }
 
 // Relay sends what the outbox holds.
 type Relay struct {
 	outbox   Outbox
-	targets  map[string]target
+	targets  []target
 	retryFor time.Duration
 	log      *zap.Logger
 	http     *http.Client
 }
 
 type target struct {
+	caller string
 	url    string
 	signer *standardwebhooks.Webhook
 }
 
 // New checks every target and reports every mistake at once.
 func New(o Options) (*Relay, error) {
-	r := &Relay{outbox: o.Outbox, targets: map[string]target{}, retryFor: o.RetryFor, log: o.Logger, http: &http.Client{
+	r := &Relay{outbox: o.Outbox, retryFor: o.RetryFor, log: o.Logger, http: &http.Client{
 		Timeout:       sendFor,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // money news goes where it was told to
 	}}
@@ -74,59 +78,94 @@ func New(o Options) (*Relay, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("events for caller %q: secret: want base64 as Standard Webhooks write it, such as whsec_…: %w", t.Caller, err))
 		}
-		r.targets[t.Caller] = target{t.URL, signer}
+		if t.Caller == "" && len(o.Targets) > 1 {
+			errs = append(errs, errors.New("events: a target for every caller stands beside others; keep it alone, or name its caller"))
+		}
+		r.targets = append(r.targets, target{t.Caller, t.URL, signer})
 	}
 	return r, errors.Join(errs...)
 }
 
 const (
 	page      = 50
-	parallel  = 8
+	parallel  = 8                // deliveries at once to one target
 	sendFor   = 10 * time.Second // one delivery
 	claimHold = 2 * time.Minute  // above page/parallel deliveries of sendFor each
 	look      = 500 * time.Millisecond
+	lookKept  = time.Minute // for callers without a target
+	// leastTries take an event about a quarter of an hour, however old it was
+	// when its target was configured.
+	leastTries = 10
 )
 
 // Run relays until ctx ends: within a second of the commit, when the backend
-// answers.
+// answers. Each target is served by itself, so that one that is slow or down
+// keeps nothing from the others.
 func (r *Relay) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	known := map[string]bool{}
+	for _, t := range r.targets {
+		known[t.caller] = true
+		all.Go(func() { r.serve(ctx, t) })
+	}
+	for ; ctx.Err() == nil && !known[""]; pause(ctx, lookKept) {
+		r.tellOfKept(ctx, known)
+	}
+	all.Wait()
+}
+
+func (r *Relay) serve(ctx context.Context, t target) {
 	for ctx.Err() == nil {
-		n, err := r.Once(ctx)
+		n, err := r.once(ctx, t)
 		if err != nil && ctx.Err() == nil {
-			r.log.Error("outbox not relayed", zap.Error(err))
+			r.log.Error("outbox not relayed", zap.String("caller", t.caller), zap.Error(err))
 		}
 		if n == page && err == nil {
 			continue // there is more
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(look):
+		pause(ctx, look)
+	}
+}
+
+// tellOfKept says, once for each caller that is not in known, that its events
+// wait for a target.
+func (r *Relay) tellOfKept(ctx context.Context, known map[string]bool) {
+	callers, err := r.outbox.EventCallers(ctx)
+	if err != nil && ctx.Err() == nil {
+		r.log.Error("callers without a target not looked for", zap.Error(err))
+	}
+	for _, caller := range callers {
+		if !known[caller] {
+			r.log.Warn("events are kept and not sent: configure EVENTS_URL, or a line of EVENTS_FILE for this caller", zap.String("caller", caller))
+			known[caller] = true
 		}
 	}
 }
 
-// Once relays one page of due events and answers how many there were.
-func (r *Relay) Once(ctx context.Context) (int, error) {
-	events, err := r.outbox.Claim(ctx, page, claimHold)
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// once relays one page of a target's due events and answers how many there
+// were.
+func (r *Relay) once(ctx context.Context, t target) (int, error) {
+	events, err := r.outbox.Claim(ctx, t.caller, page, claimHold)
 	if err != nil {
 		return 0, err
 	}
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for _, e := range events {
-		group.Go(func() error { return r.relay(ctx, e) })
+		group.Go(func() error { return r.relay(ctx, t, e) })
 	}
 	return len(events), group.Wait()
 }
 
-func (r *Relay) relay(ctx context.Context, e payout.Event) error {
-	t, ok := r.targets[e.Caller]
-	if !ok {
-		t, ok = r.targets[""]
-	}
-	if !ok {
-		return r.outbox.NotSent(ctx, e.ID, time.Time{}, "no EVENTS_URL or EVENTS_FILE line for this caller")
-	}
+func (r *Relay) relay(ctx context.Context, t target, e payout.Event) error {
 	err := r.send(ctx, t, e)
 	if err == nil {
 		return r.outbox.Sent(ctx, e.ID)
@@ -135,7 +174,7 @@ func (r *Relay) relay(ctx context.Context, e payout.Event) error {
 		return ctx.Err() // the claim runs out and it is due again
 	}
 	log := r.log.With(zap.String("payout_id", e.SubjectID), zap.String("event_id", e.ID), zap.String("type", e.Type), zap.Error(err))
-	if time.Since(e.OccurredAt) > r.retryFor {
+	if time.Since(e.OccurredAt) > r.retryFor && e.Tries+1 >= leastTries {
 		log.Error("event given up: the backend did not take it")
 		return r.outbox.NotSent(ctx, e.ID, time.Time{}, err.Error())
 	}

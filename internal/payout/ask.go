@@ -12,8 +12,9 @@ type Ask struct {
 
 // Asked is what the provider said about one attempt.
 type Asked struct {
-	Attempt int
-	Word    Word
+	Attempt    int
+	ProviderID string // whom we asked about; the word may name another
+	Word       Word
 }
 
 // Asking is what a step is about to ask, and the news it read before.

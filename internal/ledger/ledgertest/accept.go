@@ -46,6 +46,30 @@ var accepting = group{
 		}
 		h.owes(500, 1000, 0)
 	},
+	"what was accepted before is found without accepting": func(h house) {
+		h.Fund(h, 9000)
+		request := NewPayout("k", 1000)
+		if p, found, err := h.AcceptedBefore(h.ctx, request); found || err != nil {
+			h.Fatalf("found %+v before it was accepted, %v", p, err)
+		}
+		first, _, err := h.Accept(h.ctx, request, Merchant, false)
+		h.must(err)
+		h.created(first.ID)
+		request.Metadata = map[string]string{} // none is the same as empty
+		p, found, err := h.AcceptedBefore(h.ctx, request)
+		h.must(err)
+		if !found || p.ID != first.ID || p.Status != payout.StatusPending || p.Version != h.payout(first.ID).Version {
+			h.Fatalf("found %v: %+v", found, p)
+		}
+		request.Money.Minor++
+		_, _, err = h.AcceptedBefore(h.ctx, request)
+		h.names(err, "amount_in_minor")
+		request.Caller = "other game"
+		if p, found, err := h.AcceptedBefore(h.ctx, request); found || err != nil {
+			h.Fatalf("found %+v of another caller, %v", p, err)
+		}
+		h.owes(8000, 1000, 0)
+	},
 	"the same key for another request is refused by the field": func(h house) {
 		h.Fund(h, 9000)
 		request := NewPayout("k", 1000)
@@ -91,7 +115,7 @@ var accepting = group{
 		h.owes(999, 0, 0)
 		_, err = h.Payout(h.ctx, "", payout.KindPayout, request.ID())
 		h.refused(err, payout.ErrNotFound)
-		if events, err := h.Claim(h.ctx, 10, 0); err != nil || len(events) > 0 {
+		if events, err := h.Claim(h.ctx, "", 10, 0); err != nil || len(events) > 0 {
 			h.Fatalf("events %v, %v", events, err)
 		}
 		h.Fund(h, 1)

@@ -26,6 +26,8 @@ type Ledger interface {
 	BindSource(context.Context, payout.Source) (bool, error)
 	Sources(ctx context.Context, caller, player string) ([]payout.Source, error)
 	Accept(ctx context.Context, r payout.Request, merchantAccountID string, bindFirstUse bool) (ledger.Payout, bool, error)
+	AcceptedBefore(context.Context, payout.Request) (ledger.Payout, bool, error)
+	BookedBefore(context.Context, ledger.TransactionKind, payout.Movement) (ledger.Transaction, bool, error)
 
 	Payout(ctx context.Context, caller string, kind payout.Kind, id payout.ID) (ledger.Payout, error)
 	Payouts(context.Context, payout.Kind, ledger.Filter) ([]ledger.Payout, string, error)
@@ -46,11 +48,13 @@ type Ledger interface {
 	OpenCase(context.Context, payout.ID) (payout.Position, error)
 
 	StoreNews(context.Context, payout.News) (payout.Stored, error)
-	Claim(ctx context.Context, limit int, hold time.Duration) ([]payout.Event, error)
+	Claim(ctx context.Context, caller string, limit int, hold time.Duration) ([]payout.Event, error)
+	EventCallers(context.Context) ([]string, error)
 	Sent(ctx context.Context, id string) error
 	NotSent(ctx context.Context, id string, again time.Time, why string) error
 	DuePayouts(ctx context.Context, limit int) ([]payout.Due, error)
 	Unread(ctx context.Context, age time.Duration, limit int) ([]payout.Stored, error)
+	OpenSlow(ctx context.Context, limit int) (int, error)
 	CountOpen(context.Context) (map[payout.Status]int, error)
 	SealPositions(ctx context.Context, limit int) (int, error)
 }

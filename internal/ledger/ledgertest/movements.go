@@ -32,6 +32,23 @@ var movements = group{
 		}
 		h.owes(900, 0, 0)
 	},
+	"what was booked before is found without booking": func(h house) {
+		first, _, err := h.Credit(h.ctx, credit("k", 1500))
+		h.must(err)
+		again, found, err := h.BookedBefore(h.ctx, ledger.KindCredit, credit("k", 1500))
+		h.must(err)
+		if !found || again != first {
+			h.Fatalf("found %v: %+v, want %+v", found, again, first)
+		}
+		_, _, err = h.BookedBefore(h.ctx, ledger.KindCredit, credit("k", 1501))
+		h.names(err, "amount_in_minor")
+		for kind, key := range map[ledger.TransactionKind]string{ledger.KindCredit: "new", ledger.KindDebit: "k"} {
+			if done, found, err := h.BookedBefore(h.ctx, kind, credit(key, 1500)); found || err != nil {
+				h.Fatalf("%s: found %+v, %v", kind, done, err)
+			}
+		}
+		h.owes(1500, 0, 0)
+	},
 	"the same key is one movement": func(h house) {
 		first, _, err := h.Credit(h.ctx, credit("k", 1500))
 		h.must(err)

@@ -14,7 +14,7 @@ import (
 // claimed takes what is due.
 func (h house) claimed() []payout.Event {
 	h.Helper()
-	events, err := h.Claim(h.ctx, 1000, time.Minute)
+	events, err := h.Claim(h.ctx, "", 1000, time.Minute)
 	h.must(err)
 	return events
 }
@@ -134,6 +134,46 @@ var telling = group{
 			h.Fatalf("claimed %+v", again)
 		}
 	},
+	"one caller's events are claimed beside many of another": func(h house) {
+		names := func(want string) {
+			h.Helper()
+			callers, err := h.EventCallers(h.ctx)
+			h.must(err)
+			if fmt.Sprint(callers) != want {
+				h.Fatalf("events of %v, want %s", callers, want)
+			}
+		}
+		names("[]")
+		for range 5 {
+			h.accepted(100)
+		}
+		names("[" + Caller + "]")
+		other := NewPayout("k", 100)
+		other.Caller, other.PlayerID, other.Beneficiary.PaymentSourceID = "another "+Caller, "player-2", "source-2"
+		_, _, err := h.Credit(h.ctx, payout.Movement{Caller: other.Caller, IdempotencyKey: "k", PlayerID: other.PlayerID, Money: Pounds(100), Reason: "winnings"})
+		h.must(err)
+		theirs, _, err := h.Accept(h.ctx, other, Merchant, true)
+		h.must(err)
+		names("[" + other.Caller + " " + Caller + "]")
+
+		events, err := h.Claim(h.ctx, other.Caller, 2, time.Minute)
+		h.must(err)
+		if len(events) != 1 || events[0].SubjectID != string(theirs.ID) || events[0].Caller != other.Caller {
+			h.Fatalf("claimed %+v, want the event of %s", events, theirs.ID)
+		}
+		h.must(h.Sent(h.ctx, events[0].ID))
+		names("[" + Caller + "]")
+		if events, err := h.Claim(h.ctx, "nobody", 2, time.Minute); err != nil || len(events) != 0 {
+			h.Fatalf("claimed %+v, %v", events, err)
+		}
+		for i, e := range h.claimed() {
+			if i >= 5 || e.Caller != Caller {
+				h.Fatalf("claimed %+v", e)
+			}
+			h.must(h.NotSent(h.ctx, e.ID, time.Time{}, "gave up"))
+		}
+		names("[]")
+	},
 	"a limit is a limit, the oldest first": func(h house) {
 		var want []string
 		for range 5 {
@@ -142,7 +182,7 @@ var telling = group{
 		}
 		var got []string
 		for range 3 {
-			events, err := h.Claim(h.ctx, 2, time.Minute)
+			events, err := h.Claim(h.ctx, "", 2, time.Minute)
 			h.must(err)
 			if len(events) > 2 {
 				h.Fatalf("claimed %d", len(events))
@@ -166,7 +206,7 @@ var telling = group{
 		for range cap(errs) {
 			wait.Go(func() {
 				for {
-					events, err := h.Claim(h.ctx, 3, time.Minute)
+					events, err := h.Claim(h.ctx, "", 3, time.Minute)
 					mu.Lock()
 					for _, e := range events {
 						seen[e.ID]++

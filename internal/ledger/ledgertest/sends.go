@@ -185,8 +185,8 @@ var sending = group{
 		h.Clock.Advance(time.Microsecond)
 		h.forbidden(id, payout.StepPark)
 		h.asks(id)
-		if p := h.parkedBy(id, payout.CaseUnknownOutcome); p.Wait != 0 {
-			h.Fatalf("there is nothing to poll, but the position is %+v", p)
+		if p := h.parkedBy(id, payout.CaseUnknownOutcome); p.Wait != timing.PollMax {
+			h.Fatalf("a late answer is to be noticed within POLL_MAX, but the position is %+v", p)
 		}
 		h.forbidden(id, payout.StepWait)
 		h.owes(0, 1000, 0)
@@ -290,7 +290,7 @@ var sending = group{
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.asks(id, payout.CaseContradiction)
 	},
-	"created under a second id does not stop a return": func(h house) {
+	"a return beside a second payout that has not failed is for a person": func(h house) {
 		id := h.accepted(1000)
 		first, second := h.sent(id), h.sent(id)
 		h.answered(first, there(theirs(id, 1)))
@@ -299,9 +299,9 @@ var sending = group{
 		h.answered(second, there("another"))
 		_, err := h.Return(h.ctx, id)
 		h.must(err)
-		h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.asks(id, payout.CaseContradiction)
-		h.owes(1000, 0, 0)
+		h.owes(0, 0, 0)
 	},
 	"an event before the create's answer tells the id": func(h house) {
 		id := h.accepted(1000)
@@ -376,10 +376,14 @@ var sending = group{
 		n.PayoutID, n.Attempt = id, 1
 		h.told(n)
 		h.forbidden(id, payout.StepReconcile)
-		h.heard(id, 1, "failed", payout.ReasonInvalidIBAN)
+		asking, err := h.Read(h.ctx, id)
+		h.must(err)
+		h.Clock.Advance(time.Second)
+		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonInvalidIBAN)}, asking.Inbox, "test")
+		h.must(err)
 		h.forbidden(id, payout.StepRelease)
 		h.Clock.Advance(timing.SendFor)
-		_, err := h.Release(h.ctx, id)
+		_, err = h.Release(h.ctx, id)
 		h.must(err)
 		h.forbidden(id, payout.StepDone)
 		h.answered(frozen, there(theirs(id, 1)))

@@ -238,12 +238,16 @@ var stepping = group{
 			}
 			h.parkedBy(id, payout.CaseContradiction)
 			h.forbidden(id, payout.StepWait)
-			// It polls on, with a pause, whatever is said.
-			for _, again := range []string{"failed", "authorized"} {
-				h.Clock.Advance(2 * timing.PollMax)
-				if p := h.heard(id, 1, again, payout.ReasonSchemeError); p.Wait < timing.PollFirst {
-					h.Fatalf("%s, then %s: position %+v", status, again, p)
-				}
+			// It polls on, with a pause, while the doubt stands.
+			h.Clock.Advance(2 * timing.PollMax)
+			if p := h.heard(id, 1, "authorized", ""); p.Status != payout.StatusParked || p.Wait < timing.PollFirst {
+				h.Fatalf("%s, then authorized: position %+v", status, p)
+			}
+			// Failed after all lifts it, unless it was paid.
+			h.Clock.Advance(2 * timing.PollMax)
+			p := h.heard(id, 1, "failed", payout.ReasonSchemeError)
+			if paid := status == "executed"; paid != (p.Status == payout.StatusParked) || paid == (p.Step == payout.StepTryAgain) || p.Wait < timing.PollFirst {
+				h.Fatalf("%s, then failed: position %+v", status, p)
 			}
 			h.books(id, "reserve")
 		}

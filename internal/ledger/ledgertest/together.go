@@ -12,6 +12,7 @@ import (
 
 // together does everything at once.
 var together = group{
+	"news during a reading is listed or wakes": newsDuringReading,
 	"every step of the same payouts, by many": func(h house) {
 		const workers, rounds = 8, 25
 		var ids []payout.ID

@@ -101,6 +101,18 @@ CREATE TABLE attempts (
 -- Two attempts are never alive at once.
 CREATE UNIQUE INDEX attempts_alive ON attempts (payout_id) WHERE closed_at IS NULL;
 
+-- Further payouts that the provider has for one attempt: there should be none.
+-- Each is followed until it has failed, and no money is given back before.
+CREATE TABLE doubles (
+    provider_payout_id TEXT    NOT NULL PRIMARY KEY,
+    payout_id          TEXT    NOT NULL,
+    attempt            INTEGER NOT NULL,
+    status             TEXT    NOT NULL CHECK (status IN ('open', 'failed', 'executed')),
+    learnt_at          INTEGER NOT NULL,
+    FOREIGN KEY (payout_id, attempt) REFERENCES attempts (payout_id, number)
+) STRICT;
+CREATE INDEX doubles_by_payout ON doubles (payout_id);
+
 -- The send log: a row before the first byte leaves, its answer beside it. A
 -- row without an answer may have reached the provider.
 CREATE TABLE sends (
@@ -184,6 +196,7 @@ CREATE TABLE outbox (
     UNIQUE (subject_id, version, type)
 ) STRICT;
 CREATE INDEX outbox_unsent ON outbox (next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE INDEX outbox_unsent_by_caller ON outbox (caller, next_try_at) WHERE next_try_at IS NOT NULL;
 
 CREATE TABLE cases (
     id        TEXT    NOT NULL PRIMARY KEY,
