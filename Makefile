@@ -1,15 +1,17 @@
 # make run    everything in one process, and two payouts to watch
 # make test   all tests: units, workflows, HTTP, both databases, end to end
 # make check  formatting, vet, linters, determinism of the workflows, then make test
+# make fuzz   30 s of each fuzz target
 # make bench  benchmarks of the books and of webhook intake, on both databases
 # The first build of the Temporal server takes minutes; later ones seconds.
 
 GO       ?= go
+FUZZTIME ?= 30s
 BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit e2e skipped check lint bench clean
+.PHONY: run build test unit e2e skipped check lint fuzz bench clean
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -54,6 +56,11 @@ $(GOLANGCI):
 
 $(WFCHECK):
 	GOBIN=$(abspath $(BIN)) $(GO) install go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+
+# What strangers send us: signatures, events, answers, headers.
+fuzz:
+	@for target in FuzzVerify FuzzWebhook FuzzResponse FuzzRetryAfter; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./internal/truelayer || exit 1; done
 
 bench:
 	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...
