@@ -1,4 +1,4 @@
-# make run    everything in one process, and two payouts to watch
+# make run    everything in one process, and two payouts to watch; ARGS="-h" lists its options
 # make test   all tests: units, workflows, HTTP, both databases, end to end
 # make check  formatting, vet, linters, determinism of the workflows, then make test
 # make fuzz   30 s of each fuzz target
@@ -16,7 +16,7 @@ WFCHECK  := $(BIN)/workflowcheck
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
 	@cd devserver && $(GO) build -o ../$(BIN)/devserver .
-	@exec ./$(BIN)/devserver
+	@exec ./$(BIN)/devserver $(ARGS)
 
 build:
 	$(GO) build -o $(BIN)/ ./worker ./starter ./gateway

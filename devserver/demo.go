@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"payouts/internal/cli"
@@ -15,6 +17,25 @@ const (
 	demoUser   = "57e9ae89-01fd-4779-8775-5b7de9a85a64"
 	demoSource = "c93bf50c-1c9c-40f1-80c9-cc55c0402fe8"
 )
+
+// demonstrateOnce shows the examples at the first start of a folder: a restart
+// shows that what was there is there, and adds nothing to it.
+func (h *house) demonstrateOnce(ctx context.Context, sim *simulator.Simulator, out io.Writer) {
+	done := filepath.Join(h.dir, "demo.done")
+	_, err := os.Stat(done)
+	switch {
+	case h.quiet:
+	case err == nil:
+		say(out, "the two example payouts were made at the first start; delete %s to see them again", done)
+	default:
+		h.demonstrate(ctx, sim, out)
+		if ctx.Err() == nil {
+			if err := os.WriteFile(done, nil, 0o600); err != nil {
+				say(out, "cannot write %s: %v", done, err)
+			}
+		}
+	}
+}
 
 // demonstrate does what a game backend and its operator would: it pays in,
 // credits, binds, pays out once with success and once without, with the very
@@ -30,12 +51,18 @@ func (h *house) demonstrate(ctx context.Context, sim *simulator.Simulator, out i
 	h.command(ctx, out, "credit", demoPlayer, "--amount", "30000.00", "--currency", "GBP", "--reason", "jackpot", "--key", newID())
 	h.command(ctx, out, "source", demoPlayer, demoSource, "--user", demoUser, "--currency", "GBP")
 
+	if ctx.Err() != nil {
+		return
+	}
 	say(out, "\nA payout, and what happens to it:")
-	h.command(ctx, out, "pay", demoPlayer, "--amount", "10.00", "--currency", "GBP", "--reference", "Winnings 1", "--wait", "--key", newID())
+	h.command(ctx, out, "pay", demoPlayer, "--amount", "10.00", "--currency", "GBP", "--reference", "Winnings 1", "--source", demoSource, "--user", demoUser, "--wait", "--key", newID())
 
+	if ctx.Err() != nil {
+		return
+	}
 	say(out, "\nA payout larger than the merchant account: it fails as insufficient_funds on every attempt, and the player is credited back.")
 	say(out, "(Between attempts a real house rests minutes; here seconds.)")
-	h.command(ctx, out, "pay", demoPlayer, "--amount", "20000.00", "--currency", "GBP", "--reference", "Winnings 2", "--wait", "--key", newID())
+	h.command(ctx, out, "pay", demoPlayer, "--amount", "20000.00", "--currency", "GBP", "--reference", "Winnings 2", "--source", demoSource, "--user", demoUser, "--wait", "--key", newID())
 	h.command(ctx, out, "balance", demoPlayer)
 }
 
@@ -66,7 +93,7 @@ Everything is up. Ctrl-C stops it; what is in %[1]s survives a restart.
   logs          %[1]s/house.log
 
 Tokens:  backend %[6]s
-         operator %[7]s
+         operator %[7]s (sees every player; also the books: curl -s -H "Authorization: Bearer …" http://%[3]s/v1/ledger/check)
 
 A payout of your own, by command line:
 

@@ -50,7 +50,7 @@ func (h *house) flags(args []string) error {
 	f.StringVar(&h.workerAdmin, "worker-admin", "127.0.0.1:8090", "health and metrics of the worker")
 	f.StringVar(&h.starterAdmin, "starter-admin", "127.0.0.1:8091", "health and metrics of the starter")
 	f.StringVar(&h.gatewayAdmin, "gateway-admin", "127.0.0.1:8092", "health and metrics of the gateway")
-	f.BoolVar(&h.quiet, "no-demo", false, "start without the two example payouts")
+	f.BoolVar(&h.quiet, "no-demo", false, "start without the two example payouts (they are made at the first start only)")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -130,9 +130,7 @@ func runEverything(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		say(out, "ready")
-		if !h.quiet {
-			h.demonstrate(running, sim, out)
-		}
+		h.demonstrateOnce(running, sim, out)
 		if running.Err() == nil {
 			h.sayWhere(out)
 		}
@@ -157,7 +155,7 @@ func (h *house) free() error {
 		"worker-admin": h.workerAdmin, "starter-admin": h.starterAdmin, "gateway-admin": h.gatewayAdmin} {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("port %s is in use or not ours: stop what runs there, or choose another with -%s 127.0.0.1:PORT", addr, flagName))
+			errs = append(errs, fmt.Errorf("port %s is in use or not ours: stop what runs there, or choose another with make run ARGS=\"-%s 127.0.0.1:PORT\"", addr, flagName))
 			continue
 		}
 		l.Close()
@@ -166,8 +164,8 @@ func (h *house) free() error {
 	return errors.Join(errs...)
 }
 
-// getenv is the environment of one program: what the real environment says,
-// and for the rest this house.
+// getenv is the environment of one program: this house's, and from the real
+// one only where events go.
 func (h *house) getenv(p app.Program) func(string) string {
 	ours := map[string]string{
 		"DATABASE_URL": "sqlite:" + filepath.Join(h.dir, "payouts.db"), "SEAL_KEY_FILE": h.secrets.path(sealFile), "API_TOKENS_FILE": h.secrets.path(tokensFile),
@@ -179,7 +177,12 @@ func (h *house) getenv(p app.Program) func(string) string {
 		"STARTER_ADDR": h.starterAddr, "GATEWAY_ADDR": h.gatewayAddr, "TEMPORAL_ADDRESS": h.temporalAddr,
 		"ADMIN_ADDR": map[app.Program]string{app.Worker: h.workerAdmin, app.Starter: h.starterAdmin, app.Gateway: h.gatewayAdmin}[p],
 	}
-	return func(name string) string { return ours[name] }
+	return func(name string) string {
+		if strings.HasPrefix(name, "EVENTS_") {
+			return os.Getenv(name)
+		}
+		return ours[name]
+	}
 }
 
 func (h *house) merchantAccounts() string {

@@ -19,14 +19,14 @@ import (
 
 func main() {
 	log.SetFlags(log.Ltime)
-	player := flag.String("player", "player-42", "your id of the player")
+	player := flag.String("player", "player-11", "your id of the player")
 	source := flag.String("source", "", "payment_source_id of the account that paid in (required)")
 	user := flag.String("user", "", "user_id of the user that paid in (required)")
 	win := flag.String("win", "2041", "which win this is; the same win is paid once")
 	pence := flag.Int64("amount", 1000, "minor units: 1000 is ten pounds")
 	flag.Parse()
-	if *source == "" || *user == "" {
-		log.Fatal("want -source and -user: money goes back to the account that paid in")
+	if *source == "" || *user == "" || os.Getenv("STARTER_URL") == "" || os.Getenv("STARTER_TOKEN") == "" {
+		log.Fatal("want -source and -user (money goes back to the account that paid in), and STARTER_URL and STARTER_TOKEN, as make run prints them")
 	}
 
 	call("POST", "/v1/players/"+*player+"/credits", "win-"+*win, map[string]any{"amount_in_minor": *pence, "currency": "GBP", "reason": "won game " + *win})

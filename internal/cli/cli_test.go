@@ -95,7 +95,7 @@ func TestCommands(t *testing.T) {
 	starter(t, url, "credit p1 --amount 50.00 --currency GBP --reason 'won game' --key c1").expect(t, 0, "credited p1: £50.00", "")
 	starter(t, url, "credit p1 --amount 50.00 --currency GBP --reason 'won game' --key c1").expect(t, 0, "credited p1: £50.00", "")
 	starter(t, url, "debit p1 --amount 10.00 --currency GBP --reason fee --key d1").expect(t, 0, "debited p1: £10.00", "")
-	starter(t, url, "pay p1 --amount 5.00 --currency GBP --reference WIN").expect(t, 2, "", "--source: 0 accounts of p1 in GBP are bound")
+	starter(t, url, "pay p1 --amount 5.00 --currency GBP --reference WIN").expect(t, 2, "", "--source: no account of p1 in GBP is bound")
 	starter(t, url, "source p1 s1 --user u1 --currency GBP").expect(t, 0, "bound s1 to p1", "")
 
 	paid := starter(t, url, "pay p1 --amount 5.00 --currency GBP --reference 'WIN 1' --metadata cup=12")

@@ -67,8 +67,15 @@ func (c *payCommand) findSource(ctx context.Context, api *api, currency payout.C
 	fits := slices.DeleteFunc(list.Items, func(s httpapi.Source) bool {
 		return s.Currency != string(currency) || c.Source != "" && s.PaymentSourceID != c.Source || c.User != "" && s.UserID != c.User
 	})
-	if len(fits) != 1 {
-		return usageError{fmt.Errorf("--source: %d accounts of %s in %s are bound that fit; name one with --source and --user, or bind one with `starter source`", len(fits), c.Player, currency)}
+	switch {
+	case len(fits) == 0:
+		return usageError{fmt.Errorf("--source: no account of %s in %s is bound that fits; bind one with `starter source`", c.Player, currency)}
+	case len(fits) > 1:
+		names := make([]string, len(fits))
+		for i, s := range fits {
+			names[i] = fmt.Sprintf("--source %s --user %s", s.PaymentSourceID, s.UserID)
+		}
+		return usageError{fmt.Errorf("--source: %s has %d accounts in %s; name one:\n  %s", c.Player, len(fits), currency, strings.Join(names, "\n  "))}
 	}
 	c.Source, c.User = fits[0].PaymentSourceID, fits[0].UserID
 	return nil
@@ -90,7 +97,7 @@ func follow(ctx context.Context, t Terminal, api *api, id string, o output) erro
 		var no *refused
 		switch {
 		case ctx.Err() != nil:
-			return said{ctx.Err()}
+			return left(ctx, t, id)
 		case errors.As(err, &no) && no.Status < 500:
 			return err
 		case err != nil:
@@ -116,9 +123,15 @@ func follow(ctx context.Context, t Terminal, api *api, id string, o output) erro
 		}
 		select {
 		case <-ctx.Done():
-			return said{ctx.Err()}
+			return left(ctx, t, id)
 		case <-time.After(pause):
 			pause = min(pause*5/4, lookMost)
 		}
 	}
+}
+
+// left says that whoever followed a payout went away, and the payout did not.
+func left(ctx context.Context, t Terminal, id string) error {
+	fmt.Fprintf(t.Err, "The payout goes on; look again with: starter show %s\n", id)
+	return said{ctx.Err()}
 }

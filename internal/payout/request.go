@@ -79,7 +79,7 @@ const (
 var (
 	playerID    = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 	visibleKey  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
-	providerRef = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
+	providerRef = regexp.MustCompile(`^[A-Za-z0-9._~:-]{1,128}$`) // theirs are UUIDs; a placeholder such as <id> is not taken
 )
 
 // Check names everything that is wrong with the request; an empty list means
@@ -95,7 +95,7 @@ func (r Request) Check(l Limits) Problems {
 		}
 	}
 	if !providerRef.MatchString(r.Beneficiary.UserID) {
-		p.add("beneficiary.user_id", "want the provider's id of the user that paid in, 1 to 128 visible characters")
+		p.add("beneficiary.user_id", "want the provider's id of the user that paid in, 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -")
 	}
 	CheckSource(&p, "beneficiary.payment_source_id", r.Beneficiary.PaymentSourceID)
 	if l.Reference == nil || !l.Reference.MatchString(r.Beneficiary.Reference) {
@@ -158,7 +158,7 @@ func (s Source) Check(l Limits) Problems {
 	CheckPlayer(&p, s.PlayerID)
 	CheckSource(&p, "payment_source_id", s.PaymentSourceID)
 	if !providerRef.MatchString(s.UserID) {
-		p.add("user_id", "want the provider's id of the user that paid in, 1 to 128 visible characters")
+		p.add("user_id", "want the provider's id of the user that paid in, 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -")
 	}
 	if _, ok := l.MerchantAccounts[s.Currency]; !ok {
 		p.add("currency", "%q has no merchant account here; want one of %s", s.Currency, currencies(l.MerchantAccounts))
@@ -183,7 +183,7 @@ func CheckPlayer(p *Problems, id string) {
 // CheckSource refuses a payment source id of the wrong form.
 func CheckSource(p *Problems, field, id string) {
 	if !providerRef.MatchString(id) {
-		p.add(field, "want the provider's id of the account that paid in, 1 to 128 visible characters")
+		p.add(field, "want the provider's id of the account that paid in, 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -")
 	}
 }
 
