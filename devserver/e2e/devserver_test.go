@@ -44,7 +44,7 @@ func TestDevserver(t *testing.T) {
 	}
 	ctrlC(t, first)
 
-	second := run(t, "devserver", outputIn(t.TempDir(), "devserver", 2), os.Environ(), program, append(args, "-no-demo")...)
+	second := run(t, "devserver", outputIn(t.TempDir(), "devserver", 2), os.Environ(), program, args...) // and does not make them again
 	awaitSaid(t, second, 3*time.Minute, "Everything is up.")
 	if after := payoutsOf(t, backend); len(after) != 2 || after["executed"] != 1 || after["failed"] != 1 {
 		t.Errorf("after a restart the payouts are %v, want the two of before", after)
