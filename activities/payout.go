@@ -36,7 +36,7 @@ type Provider interface {
 	GetPayout(ctx context.Context, providerID string) (payout.Word, error)
 }
 
-// Payouts are the steps of a payout. A nil *Payouts names them in workflows.
+// Payouts are the steps of a payout.
 type Payouts struct {
 	Ledger   Ledger
 	Provider Provider

@@ -34,7 +34,7 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 			if a.providerID == "" {
 				continue
 			}
-			if _, err := t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(id), a.number, a.providerID); err != nil {
+			if err := r.ownNews(ctx, a); err != nil {
 				return err
 			}
 		}

@@ -321,6 +321,13 @@ func (r *row) beside(ctx context.Context, n int) (string, error) {
 	return "", err
 }
 
+// ownNews takes the news about an attempt that was stored before its provider
+// id was known.
+func (r *row) ownNews(ctx context.Context, a attempt) error {
+	_, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, a.providerID)
+	return err
+}
+
 // unapplied counts the news that no step has read.
 func (r *row) unapplied(ctx context.Context) (n int, err error) {
 	err = r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&n)

@@ -237,12 +237,11 @@ func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID stri
 	}
 	a.status = attemptCreated
 	// Events that overtook the answer find their payout now.
-	n, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, providerID)
-	if err != nil {
+	if err := r.ownNews(ctx, *a); err != nil {
 		return err
 	}
-	var unread int
-	if err := r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&unread); err != nil {
+	unread, err := r.unapplied(ctx) // those among it
+	if err != nil {
 		return err
 	}
 	paid, err := r.paidBeside(ctx, a.number)
@@ -253,7 +252,7 @@ func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID stri
 	switch answered := len(paid) == 0 && (!parking || r.parkKind == payout.CaseUnknownOutcome); {
 	case answered:
 		r.become(payout.StatusPending)
-		if r.next(payout.StepWait, r.l.timing.PollFirst); n > 0 || unread > 0 {
+		if r.next(payout.StepWait, r.l.timing.PollFirst); unread > 0 {
 			r.next(payout.StepReconcile, 0)
 		}
 	case !parking: // parked, and an id does not answer what is asked; there is something to poll now
