@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -17,6 +18,7 @@ const (
 	errNotFound    = "not_found"   // no such payout: the only error that is final
 	errUnavailable = "unavailable" // the database or the provider did not answer
 	errInFlight    = "in_flight"   // a send has no answer yet
+	errBraked      = "braked"      // the provider does not let us in; nobody asks it for a while
 	errUndecided   = "undecided"   // polled, nothing new
 )
 
@@ -24,9 +26,13 @@ const (
 // the workflow, and a wrapped final error would be retried.
 func border(err error) error {
 	var inFlight *payout.InFlight
+	var braked *payout.Braked
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &braked):
+		return temporal.NewApplicationErrorWithOptions(err.Error(), errBraked, temporal.ApplicationErrorOptions{
+			NextRetryDelay: max(time.Until(braked.Until), time.Second) + rand.N(5*time.Second), Category: temporal.ApplicationErrorCategoryBenign})
 	case errors.As(err, &inFlight):
 		return temporal.NewApplicationErrorWithOptions(err.Error(), errInFlight, temporal.ApplicationErrorOptions{
 			NextRetryDelay: max(time.Until(inFlight.Until), time.Second), Category: temporal.ApplicationErrorCategoryBenign})

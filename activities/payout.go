@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -20,31 +21,39 @@ type Ledger interface {
 	OpenSend(ctx context.Context, id payout.ID, tokenExpires time.Time) (payout.Send, payout.Position, error)
 	CloseSend(context.Context, payout.Send, payout.Created) (payout.Position, error)
 	Read(context.Context, payout.ID) (payout.Asking, error)
-	Judge(ctx context.Context, id payout.ID, words []payout.Asked, inbox []string, by string) (payout.Position, error)
+	Judge(ctx context.Context, id payout.ID, heard payout.Heard) (payout.Position, error)
 	Earlier(context.Context, payout.ID) ([]payout.Ask, error)
 	TryAgain(context.Context, payout.ID, []payout.Asked) (payout.Position, error)
 	Release(context.Context, payout.ID) (payout.Position, error)
 	Freeze(context.Context, payout.ID) (payout.Position, error)
 	Return(context.Context, payout.ID) (payout.Position, error)
 	OpenCase(context.Context, payout.ID) (payout.Position, error)
+	NotLetIn(ctx context.Context, why string) (until time.Time, err error)
 }
 
 // Provider is what the activities need of TrueLayer.
 type Provider interface {
 	Token(context.Context) (payout.Token, error)
 	CreatePayout(context.Context, payout.Token, payout.Send) payout.Created
+	CreateRefund(context.Context, payout.Token, payout.Send) payout.Created
 	GetPayout(ctx context.Context, providerID string) (payout.Word, error)
+	GetRefund(ctx context.Context, paymentID, refundID string) (payout.Word, error)
+	// Look reads a statement to its end, and calls alive now and then.
+	Look(ctx context.Context, look payout.Look, alive func()) (payout.Looked, error)
 }
 
-// Payouts are the steps of a payout.
+// Payouts are the steps of a payout, and of a refund, which lives the same life.
 type Payouts struct {
 	Ledger   Ledger
 	Provider Provider
+
+	shut atomic.Int64 // until when, in Unix nanoseconds, the brake was last seen to be shut: a hint that spares asking for a token
 }
 
 // Input names the payout a step is about. It lies in histories in clear.
 type Input struct {
 	PayoutID payout.ID `json:"payout_id"`
+	Late     bool      `json:"late,omitempty"` // the payout was final before
 }
 
 // One try of CreatePayout is a token, one send (payout.Timing.SendFor) and
@@ -62,19 +71,20 @@ const (
 //	Errors:  not_sent and unknown are tried again; the ledger ends that with the key's window
 //	Source:  docs/truelayer.md, "Create payout", "Idempotency"
 func (a *Payouts) CreatePayout(ctx context.Context, in Input) (payout.Position, error) {
-	patience, cancel := context.WithTimeout(ctx, tokenWithin)
-	token, err := a.Provider.Token(patience)
-	cancel()
+	token, err := a.token(ctx)
 	if err != nil {
 		// Nothing can be sent. That matters only if something is to be sent.
 		at, known := a.Ledger.Position(ctx, in.PayoutID)
 		if known != nil || at.Step != payout.StepCreate {
 			return at, border(known)
 		}
+		if braked := new(payout.Braked); errors.As(err, &braked) {
+			return payout.Position{}, border(err)
+		}
 		return payout.Position{}, retry(ctx, in.PayoutID, payout.AnswerNotSent, 0, fmt.Errorf("no access token: %w", err))
 	}
 	send, at, err := a.Ledger.OpenSend(ctx, in.PayoutID, token.ExpiresAt)
-	if err == nil && send.Number == 0 && at.Step == payout.StepReconcile {
+	if err == nil && send.Number == 0 && at.Step == payout.StepCreate {
 		// There is something to ask before anything more may be sent.
 		if at, err = a.ask(ctx, in.PayoutID); err == nil && at.Step == payout.StepCreate {
 			return at, retry(ctx, in.PayoutID, payout.AnswerNotSent, time.Second, errors.New("asked about what was sent before; sending next"))
@@ -82,9 +92,9 @@ func (a *Payouts) CreatePayout(ctx context.Context, in Input) (payout.Position, 
 		return at, err
 	}
 	if err != nil || send.Number == 0 {
-		return at, border(err)
+		return at, a.braked(err)
 	}
-	created := a.Provider.CreatePayout(ctx, token, send)
+	created := a.create(ctx, token, send)
 	// The answer is kept even if this activity was given up meanwhile.
 	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
 	defer cancel()
@@ -112,10 +122,25 @@ func (a *Payouts) ReconcilePayout(ctx context.Context, in Input) (payout.Positio
 //	Errors:  undecided (benign), with the pause the ledger set
 func (a *Payouts) PollPayout(ctx context.Context, in Input) (payout.Position, error) {
 	at, err := a.ask(ctx, in.PayoutID)
-	if err == nil && at.Step == payout.StepWait && at.Wait > 0 {
+	if err == nil && at.Step == payout.StepWait && at.Wait > 0 && (in.Late || !at.Status.Final()) {
 		return at, undecided(at)
 	}
 	return at, err
+}
+
+// CreateRefund is CreatePayout for a refund. A history says what it is about.
+func (a *Payouts) CreateRefund(ctx context.Context, in Input) (payout.Position, error) {
+	return a.CreatePayout(ctx, in)
+}
+
+// ReconcileRefund is ReconcilePayout for a refund.
+func (a *Payouts) ReconcileRefund(ctx context.Context, in Input) (payout.Position, error) {
+	return a.ReconcilePayout(ctx, in)
+}
+
+// PollRefund is PollPayout for a refund.
+func (a *Payouts) PollRefund(ctx context.Context, in Input) (payout.Position, error) {
+	return a.PollPayout(ctx, in)
 }
 
 // TryAgain begins the next attempt, after reading all earlier ones once more.
@@ -129,9 +154,6 @@ func (a *Payouts) TryAgain(ctx context.Context, in Input) (payout.Position, erro
 	words, err := a.words(ctx, asks)
 	if err != nil {
 		return payout.Position{}, border(err)
-	}
-	if len(words) < len(asks) {
-		return payout.Position{}, border(errors.New("an earlier attempt is not visible at the provider"))
 	}
 	at, err := a.Ledger.TryAgain(ctx, in.PayoutID, words)
 	return at, border(err)
@@ -161,40 +183,106 @@ func (a *Payouts) OpenCase(ctx context.Context, in Input) (payout.Position, erro
 	return at, border(err)
 }
 
+// token gets an access token, unless the provider was seen to let nobody in.
+func (a *Payouts) token(ctx context.Context) (payout.Token, error) {
+	if until := time.Unix(0, a.shut.Load()); time.Now().Before(until) {
+		return payout.Token{}, &payout.Braked{Until: until}
+	}
+	patience, cancel := context.WithTimeout(ctx, tokenWithin)
+	defer cancel()
+	token, err := a.Provider.Token(patience)
+	return token, a.letIn(ctx, err)
+}
+
+// letIn tells the books when the provider did not let us in.
+func (a *Payouts) letIn(ctx context.Context, err error) error {
+	if !errors.Is(err, payout.ErrNotLetIn) {
+		return err
+	}
+	until, unknown := a.Ledger.NotLetIn(ctx, err.Error())
+	if unknown != nil || until.IsZero() {
+		return errors.Join(err, unknown)
+	}
+	a.shut.Store(until.UnixNano())
+	return errors.Join(err, &payout.Braked{Until: until})
+}
+
+// braked packs an error, and remembers when the brake is shut.
+func (a *Payouts) braked(err error) error {
+	if braked := new(payout.Braked); errors.As(err, &braked) {
+		a.shut.Store(braked.Until.UnixNano())
+	}
+	return border(err)
+}
+
+func (a *Payouts) create(ctx context.Context, token payout.Token, send payout.Send) payout.Created {
+	if send.Kind == payout.KindRefund {
+		return a.Provider.CreateRefund(ctx, token, send)
+	}
+	return a.Provider.CreatePayout(ctx, token, send)
+}
+
 // ask reads the news, asks the provider and judges.
 func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error) {
 	asking, err := a.Ledger.Read(ctx, id)
 	if err != nil {
-		return payout.Position{}, border(err)
+		return payout.Position{}, a.braked(err)
 	}
-	if len(asking.Asks) == 0 && len(asking.Inbox) == 0 && asking.Position.Step != payout.StepReconcile && asking.Position.Step != payout.StepWait {
-		return asking.Position, nil // nothing to ask: another step is next
-	}
-	words, err := a.words(ctx, asking.Asks)
-	if err != nil {
-		return payout.Position{}, border(err)
+	if nothingToAsk(asking) {
+		return asking.Position, nil // another step is next
 	}
 	info := activity.GetInfo(ctx)
-	at, err := a.Ledger.Judge(ctx, id, words, asking.Inbox, fmt.Sprintf("%s %s/%d", info.ActivityType.Name, info.WorkflowExecution.RunID, info.Attempt))
+	heard := payout.Heard{Inbox: asking.Inbox, Approved: asking.Approved, Doubted: asking.Doubted,
+		By: fmt.Sprintf("%s %s/%d", info.ActivityType.Name, info.WorkflowExecution.RunID, info.Attempt)}
+	heard.Words, err = a.words(ctx, asking.Asks)
+	if err == nil && asking.Look != nil {
+		var looked payout.Looked
+		if looked, err = a.Provider.Look(ctx, *asking.Look, func() { activity.RecordHeartbeat(ctx, "statement") }); err == nil {
+			heard.Looked = &looked
+		} // a statement that is closed to us does not close the door to payouts
+	}
+	if err != nil {
+		if len(heard.Words) > 0 { // what was heard counts; the news is read when all is
+			heard.Inbox, heard.Approved = nil, nil
+			if _, judged := a.Ledger.Judge(ctx, id, heard); judged != nil {
+				err = errors.Join(err, judged)
+			}
+		}
+		return payout.Position{}, a.braked(err)
+	}
+	at, err := a.Ledger.Judge(ctx, id, heard)
 	return at, border(err)
 }
 
+func nothingToAsk(asking payout.Asking) bool {
+	return len(asking.Asks) == 0 && len(asking.Inbox) == 0 && len(asking.Approved) == 0 && asking.Look == nil &&
+		asking.Position.Step != payout.StepReconcile && asking.Position.Step != payout.StepWait
+}
+
 // words asks about each attempt. One that is not visible yet, soon after its
-// creation, is no word at all.
+// creation, is no word at all. One that cannot be asked about does not keep the
+// others from being heard.
 func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked, error) {
 	var words []payout.Asked
+	var silent []error
 	for i, ask := range asks {
 		if i > 0 { // several reads may take long; a dead worker must not go unnoticed
 			activity.RecordHeartbeat(ctx, ask.Attempt)
 		}
-		word, err := a.Provider.GetPayout(ctx, ask.ProviderID)
-		if errors.Is(err, payout.ErrNotFound) {
-			continue
+		word, err := a.get(ctx, ask)
+		switch {
+		case err == nil:
+			words = append(words, payout.Asked{Attempt: ask.Attempt, ProviderID: ask.ProviderID, Word: word})
+		case !errors.Is(err, payout.ErrNotFound):
+			silent = append(silent, fmt.Errorf("ask about attempt %d: %w", ask.Attempt, a.letIn(ctx, err)))
 		}
-		if err != nil {
-			return nil, fmt.Errorf("ask about attempt %d: %w", ask.Attempt, err)
-		}
-		words = append(words, payout.Asked{Attempt: ask.Attempt, ProviderID: ask.ProviderID, Word: word})
 	}
-	return words, nil
+	return words, errors.Join(silent...)
+}
+
+func (a *Payouts) get(ctx context.Context, ask payout.Ask) (payout.Word, error) {
+	if ask.Kind == payout.KindRefund {
+		return a.Provider.GetRefund(ctx, ask.PaymentID, ask.ProviderID)
+	}
+	return a.Provider.GetPayout(ctx, ask.ProviderID)
 }

@@ -26,6 +26,11 @@ type book struct {
 	keptBy context.Context
 	judged []payout.Asked
 	calls  int // of Judge and TryAgain
+	looked bool
+	// applied counts the news that was applied.
+	applied int
+	shut    time.Time // what NotLetIn answers
+	refused int       // calls of NotLetIn
 }
 
 func (b *book) Position(context.Context, payout.ID) (payout.Position, error) { return b.at, b.err }
@@ -40,9 +45,9 @@ func (b *book) Read(context.Context, payout.ID) (payout.Asking, error) {
 	b.asking.Position = b.at
 	return b.asking, b.err
 }
-func (b *book) Judge(_ context.Context, _ payout.ID, words []payout.Asked, _ []string, _ string) (payout.Position, error) {
+func (b *book) Judge(_ context.Context, _ payout.ID, heard payout.Heard) (payout.Position, error) {
 	b.calls++
-	b.judged = words
+	b.judged, b.looked, b.applied = heard.Words, heard.Looked != nil, len(heard.Inbox)
 	return b.at, b.err
 }
 func (b *book) Earlier(context.Context, payout.ID) ([]payout.Ask, error) { return b.asking.Asks, b.err }
@@ -56,6 +61,11 @@ func (b *book) Freeze(context.Context, payout.ID) (payout.Position, error)   { r
 func (b *book) Return(context.Context, payout.ID) (payout.Position, error)   { return b.at, b.err }
 func (b *book) OpenCase(context.Context, payout.ID) (payout.Position, error) { return b.at, b.err }
 
+func (b *book) NotLetIn(context.Context, string) (time.Time, error) {
+	b.refused++
+	return b.shut, nil
+}
+
 // bank stands for the provider.
 type bank struct {
 	noToken error
@@ -63,9 +73,13 @@ type bank struct {
 	during  func()          // happens while it creates
 	unknown map[string]bool // ids it does not know
 	silent  error           // of every GET
+	tokens  int             // asked for
+
+	silentAbout string // an id
 }
 
 func (b *bank) Token(context.Context) (payout.Token, error) {
+	b.tokens++
 	return payout.Token{Value: "token", ExpiresAt: time.Now().Add(time.Hour)}, b.noToken
 }
 
@@ -80,7 +94,20 @@ func (b *bank) GetPayout(_ context.Context, id string) (payout.Word, error) {
 	if b.unknown[id] {
 		return payout.Word{}, fmt.Errorf("get payout %s: %w", id, payout.ErrNotFound)
 	}
+	if id == b.silentAbout {
+		return payout.Word{}, errors.New("503")
+	}
 	return payout.Word{ProviderID: id, Status: "pending"}, b.silent
+}
+
+func (b *bank) CreateRefund(context.Context, payout.Token, payout.Send) payout.Created {
+	return b.create
+}
+func (b *bank) GetRefund(ctx context.Context, _, id string) (payout.Word, error) {
+	return b.GetPayout(ctx, id)
+}
+func (b *bank) Look(context.Context, payout.Look, func()) (payout.Looked, error) {
+	return payout.Looked{AskedAt: time.Now()}, b.silent
 }
 
 // steps are the activities by name.
@@ -233,6 +260,10 @@ func TestReconcilePayout(t *testing.T) {
 		heard  int // words; -1: nothing was judged
 		want   packed
 	}{
+		"people decided":                     {done, payout.Asking{Approved: []string{"case/1"}}, bank{}, 0, packed{}},
+		"the statement has something to say": {waiting, payout.Asking{Look: &payout.Look{}}, bank{}, 0, packed{}},
+		// What was heard counts, and the news is read when all is.
+		"one cannot be asked about":    {waiting, payout.Asking{Asks: two, Inbox: []string{"i-1"}}, bank{silentAbout: "b-1"}, 1, packed{kind: "unavailable"}},
 		"every attempt is asked about": {waiting, payout.Asking{Asks: two}, bank{}, 2, packed{}},
 		"one is not visible yet":       {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-2": true}}, 1, packed{}},
 		"none is visible":              {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-1": true, "b-2": true}}, 0, packed{}},
@@ -252,6 +283,12 @@ func TestReconcilePayout(t *testing.T) {
 			if judged := ledger.calls > 0; judged != (row.heard >= 0) || judged && len(ledger.judged) != row.heard {
 				t.Errorf("judged %v, %d words; want %d", judged, len(ledger.judged), row.heard)
 			}
+			if want := row.asking.Look != nil && row.want == (packed{}); ledger.looked != want {
+				t.Errorf("the statement was heard: %v, want %v", ledger.looked, want)
+			}
+			if partly := row.want != (packed{}); ledger.applied != 0 && partly {
+				t.Errorf("%d pieces of news were applied, though not all was heard", ledger.applied)
+			}
 		})
 	}
 }
@@ -264,7 +301,7 @@ func TestTryAgain(t *testing.T) {
 		want packed
 	}{
 		"all are visible":        {bank{}, packed{}},
-		"one is not visible":     {bank{unknown: map[string]bool{"b-1": true}}, packed{kind: "unavailable"}},
+		"one cannot be asked":    {bank{silentAbout: "b-1"}, packed{kind: "unavailable"}},
 		"the provider is silent": {bank{silent: errors.New("503")}, packed{kind: "unavailable"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,4 +319,56 @@ func TestTryAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A provider that does not let us in is told to the books; while the brake is
+// shut nobody asks for a token, and the step comes again when it may open.
+func TestBrake(t *testing.T) {
+	shut := time.Now().Add(time.Minute)
+	closed := fmt.Errorf("invalid_client: %w", payout.ErrNotLetIn)
+	for name, row := range map[string]struct {
+		book    book
+		bank    bank
+		step    func(*Payouts) func(context.Context, Input) (payout.Position, error)
+		kind    string
+		refused int // times the books were told
+	}{
+		"no token":                     {book{at: toSend}, bank{noToken: closed}, create, "not_sent", 1},
+		"no token, once too often":     {book{at: toSend, shut: shut}, bank{noToken: closed}, create, "braked", 1},
+		"the books know that":          {book{at: toSend, err: &payout.Braked{Until: shut}}, bank{}, create, "braked", 0},
+		"a read":                       {book{at: waiting, asking: payout.Asking{Asks: []payout.Ask{{Attempt: 1, ProviderID: "b-1"}}}}, bank{silent: closed}, reconcile, "unavailable", 1},
+		"a read, once too often":       {book{at: waiting, shut: shut, asking: payout.Asking{Asks: []payout.Ask{{Attempt: 1, ProviderID: "b-1"}}}}, bank{silent: closed}, reconcile, "braked", 1},
+		"a look at the statement":      {book{at: waiting, shut: shut, asking: payout.Asking{Look: &payout.Look{}}}, bank{silent: closed}, reconcile, "unavailable", 0},
+		"the books know that, reading": {book{at: waiting, err: &payout.Braked{Until: shut}}, bank{}, reconcile, "braked", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &Payouts{Ledger: &row.book, Provider: &row.bank}
+			_, err := run(t, row.step(a))
+			var app *temporal.ApplicationError
+			if !errors.As(err, &app) || app.Type() != row.kind {
+				t.Fatalf("error %v, want type %s", err, row.kind)
+			}
+			if row.book.refused != row.refused {
+				t.Errorf("the books were told %d times, want %d", row.book.refused, row.refused)
+			}
+			if row.kind != "braked" {
+				return
+			}
+			if d := app.NextRetryDelay(); d < 50*time.Second || d > 70*time.Second || app.Category() != temporal.ApplicationErrorCategoryBenign {
+				t.Errorf("comes again after %s, %v", d, app.Category())
+			}
+			row.book.err, row.bank.tokens = nil, 0
+			if _, err := run(t, a.CreatePayout); !errors.As(err, &app) && row.book.at.Step == payout.StepCreate {
+				t.Errorf("another payout: %v, want it to wait too", err)
+			}
+			if row.bank.tokens != 0 {
+				t.Error("a token was asked for while the brake is shut")
+			}
+		})
+	}
+}
+
+func create(a *Payouts) func(context.Context, Input) (payout.Position, error) { return a.CreatePayout }
+func reconcile(a *Payouts) func(context.Context, Input) (payout.Position, error) {
+	return a.ReconcilePayout
 }

@@ -12,14 +12,16 @@ import (
 // Runs is the way to the runs of payouts.
 type Runs interface {
 	Start(context.Context, payout.Due) error
-	Wake(ctx context.Context, kind payout.Kind, id payout.ID, inboxID string) error
+	Wake(context.Context, payout.Stored) error
 }
 
 // Overdue is what the sweeper needs of the books.
 type Overdue interface {
 	DuePayouts(ctx context.Context, limit int) ([]payout.Due, error)
 	Unread(ctx context.Context, age time.Duration, limit int) ([]payout.Stored, error)
+	LateNews(ctx context.Context, limit int) ([]payout.Due, error)
 	OpenSlow(ctx context.Context, limit int) (int, error)
+	OpenUnmatched(ctx context.Context, limit int) (int, error)
 }
 
 // Sweeper finds what nobody is working at: payouts without a run, news that no
@@ -33,9 +35,11 @@ type Sweeper struct {
 
 // Swept counts what one sweep did.
 type Swept struct {
-	Started int `json:"started"`
-	Woken   int `json:"woken"`
-	Slow    int `json:"slow"` // cases opened
+	Started   int `json:"started"`
+	Woken     int `json:"woken"`
+	Late      int `json:"late"`      // runs for late word
+	Slow      int `json:"slow"`      // cases opened
+	Unmatched int `json:"unmatched"` // cases opened
 }
 
 const (
@@ -74,17 +78,40 @@ func (s *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 		return done, border(err)
 	}
 	for _, u := range unread {
-		if err := s.Runs.Wake(ctx, u.Kind, u.PayoutID, u.InboxID); err != nil {
+		if err := s.Runs.Wake(ctx, u); err != nil {
 			s.Log.Warn("payout not woken", zap.String("payout_id", string(u.PayoutID)), zap.Error(err))
 			continue
 		}
 		done.Woken++
 	}
+	if done.Late, err = StartLateWord(ctx, s); err != nil {
+		return done, border(err)
+	}
 	if done.Slow, err = s.Ledger.OpenSlow(ctx, sweepPage); err != nil {
+		return done, border(err)
+	}
+	if done.Unmatched, err = s.Ledger.OpenUnmatched(ctx, sweepPage); err != nil {
 		return done, border(err)
 	}
 	if s.Swept != nil {
 		s.Swept()
 	}
 	return done, nil
+}
+
+// StartLateWord starts a run for each payout that is final and has news. The
+// worker calls it each second too, so that a bank's return does not wait for
+// the next sweep.
+//
+//	Repeats: safe; the pauses between two starts for one payout double
+func StartLateWord(ctx context.Context, s *Sweeper) (started int, err error) {
+	late, err := s.Ledger.LateNews(ctx, sweepPage)
+	for _, d := range late {
+		if err := s.Runs.Start(ctx, d); err != nil {
+			s.Log.Warn("late word not started", zap.String("payout_id", string(d.ID)), zap.Error(err))
+			continue
+		}
+		started++
+	}
+	return started, err
 }

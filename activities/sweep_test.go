@@ -27,7 +27,9 @@ func (l *list) DuePayouts(_ context.Context, limit int) ([]payout.Due, error) {
 	return page, l.err
 }
 
-func (l *list) OpenSlow(context.Context, int) (int, error) { return 0, nil }
+func (l *list) OpenSlow(context.Context, int) (int, error)          { return 0, nil }
+func (l *list) OpenUnmatched(context.Context, int) (int, error)     { return 0, nil }
+func (l *list) LateNews(context.Context, int) ([]payout.Due, error) { return nil, nil }
 
 func (l *list) Unread(context.Context, time.Duration, int) ([]payout.Stored, error) {
 	return l.unread, l.err
@@ -48,11 +50,11 @@ func (r *runs) Start(_ context.Context, d payout.Due) error {
 	return nil
 }
 
-func (r *runs) Wake(_ context.Context, _ payout.Kind, id payout.ID, _ string) error {
-	if id == r.refuses {
+func (r *runs) Wake(_ context.Context, s payout.Stored) error {
+	if s.PayoutID == r.refuses {
 		return errors.New("no connection")
 	}
-	r.woken[id]++
+	r.woken[s.PayoutID]++
 	return nil
 }
 

@@ -25,6 +25,8 @@ type bank struct {
 	payouts []*bankPayout // in the order of creation
 	said    map[int]int   // attempt → answers used up
 	noToken bool
+
+	cameBack []string // ids that the statement shows a return for
 }
 
 // life is what becomes of one attempt at the bank.
@@ -67,13 +69,14 @@ type bankPayout struct {
 
 // letter is the body of a create, as the ledger keeps it.
 type letter struct {
+	Kind     payout.Kind  `json:"kind"`
 	PayoutID payout.ID    `json:"payout_id"`
 	Attempt  int          `json:"attempt"`
 	Money    payout.Money `json:"money"`
 }
 
 func encode(in payout.Intent, _ map[string]string) ([]byte, error) {
-	return json.Marshal(letter{in.ID, in.Attempt, in.Money})
+	return json.Marshal(letter{in.Kind, in.ID, in.Attempt, in.Money})
 }
 
 func (b *bank) Token(context.Context) (payout.Token, error) {
@@ -136,7 +139,7 @@ func (b *bank) take(send payout.Send, life life) payout.Created {
 
 // event is the bank's webhook about a word.
 func (p *bankPayout) event(name string, w word) payout.News {
-	return payout.News{EventID: p.id + "/" + name, Type: "payout_" + w.status, ProviderID: p.id, PayoutID: p.letter.PayoutID, Attempt: p.letter.Attempt,
+	return payout.News{EventID: p.id + "/" + name, Type: string(p.letter.Kind) + "_" + w.status, ProviderID: p.id, PayoutID: p.letter.PayoutID, Attempt: p.letter.Attempt,
 		Status: w.status, Reason: w.reason, Body: []byte(p.id + w.status)}
 }
 
@@ -158,6 +161,40 @@ func (b *bank) GetPayout(_ context.Context, id string) (payout.Word, error) {
 			Metadata: map[string]string{payout.MetadataPayoutID: string(p.letter.PayoutID), payout.MetadataAttempt: fmt.Sprint(p.letter.Attempt)}}, nil
 	}
 	return payout.Word{}, payout.ErrNotFound
+}
+
+// GetRefund knows refunds of the one pay-in only, and payouts are none.
+func (b *bank) GetRefund(ctx context.Context, paymentID, id string) (payout.Word, error) {
+	if paymentID != payIn {
+		return payout.Word{}, payout.ErrNotFound
+	}
+	return b.GetPayout(ctx, id)
+}
+
+func (b *bank) CreateRefund(ctx context.Context, token payout.Token, send payout.Send) payout.Created {
+	if send.PaymentID != payIn {
+		return payout.Created{Answer: payout.AnswerRefused, Reason: payout.ReasonRefused}
+	}
+	return b.CreatePayout(ctx, token, send)
+}
+
+// Look is the statement: what was executed by now, and what came back.
+func (b *bank) Look(_ context.Context, look payout.Look, _ func()) (payout.Looked, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	found := payout.Looked{AskedAt: now}
+	for _, p := range b.payouts {
+		for _, w := range p.words {
+			if at := p.created.Add(w.after + w.lag); w.status == payout.ProviderExecuted && !at.After(now) && !at.Before(look.From) {
+				found.Lines = append(found.Lines, payout.Line{ProviderID: p.id, PayoutID: p.letter.PayoutID, Attempt: p.letter.Attempt, Status: w.status, Money: p.letter.Money, At: at})
+			}
+		}
+	}
+	for _, id := range b.cameBack {
+		found.Lines = append(found.Lines, payout.Line{ReturnFor: id, Status: "settled", Money: amount, At: now})
+	}
+	return found, nil
 }
 
 func (b *bank) life(attempt int) life { return b.script[min(attempt, len(b.script))-1] }

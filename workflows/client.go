@@ -18,35 +18,52 @@ import (
 // Client is the only way in: it starts and wakes runs.
 type Client struct{ Temporal client.Client }
 
-// Start starts the run of a payout that is not final, or finds the one that is
-// open. The ledger's row makes a payout single, not the workflow id: a run that
-// was terminated must be startable again, so a closed id may be used again.
+// Start starts the run of a payout or refund, or finds the one that is open:
+// of its life while it is not final, of late word afterwards. The ledger's row
+// makes a payout single, not the workflow id: a run that was terminated must be
+// startable again, so a closed id may be used again.
 //
 //	Repeats: safe
 func (c Client) Start(ctx context.Context, d payout.Due) error {
+	id, kind, summary := ID(d.Kind, d.ID), PayoutWorkflow, "%s to player %s"
+	if d.Kind == payout.KindRefund {
+		kind, summary = RefundWorkflow, "refund of %s to player %s"
+	}
+	shown := payout.StatusAccepted // until parked or final
+	if d.Late() {
+		id, kind, summary, shown = LateID(d.Kind, d.ID), LateWordWorkflow, "late word: "+summary, d.Status
+	}
 	_, err := c.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       ID(d.Kind, d.ID),
+		ID:                       id,
 		TaskQueue:                QueuePayouts,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:            fmt.Sprintf("%s to player %s", d.Money, d.PlayerID),
+		StaticSummary:            fmt.Sprintf(summary, d.Money, d.PlayerID),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			AttributePayoutID.ValueSet(string(d.ID)), AttributePlayerID.ValueSet(d.PlayerID), AttributeStatus.ValueSet(string(payout.StatusAccepted)),
+			AttributePayoutID.ValueSet(string(d.ID)), AttributePlayerID.ValueSet(d.PlayerID), AttributeStatus.ValueSet(string(shown)),
 			AttributeCurrency.ValueSet(string(d.Money.Currency)), AttributeAmount.ValueSet(d.Money.Minor)),
-	}, PayoutWorkflow, Input{PayoutID: d.ID})
+	}, kind, Input{PayoutID: d.ID, Kind: d.Kind})
 	if err != nil {
-		return fmt.Errorf("start %s: %w", ID(d.Kind, d.ID), err)
+		return fmt.Errorf("start %s: %w", id, err)
 	}
 	return nil
 }
 
 // Wake signals a run that there is news. A run that is closed needs no waking:
-// the row tells whether anything is left to do.
-func (c Client) Wake(ctx context.Context, kind payout.Kind, id payout.ID, inboxID string) error {
-	err := c.Temporal.SignalWorkflow(ctx, ID(kind, id), "", SignalNews, News{InboxID: inboxID})
-	var closed *serviceerror.NotFound
-	if err != nil && !errors.As(err, &closed) {
-		return fmt.Errorf("wake %s: %w", ID(kind, id), err)
+// the row tells whether anything is left to do, and the worker starts another.
+func (c Client) Wake(ctx context.Context, s payout.Stored) error {
+	ids := []string{ID(s.Kind, s.PayoutID)}
+	if s.Late { // whose own run may be about to end
+		ids = []string{LateID(s.Kind, s.PayoutID), ids[0]}
+	}
+	for _, id := range ids {
+		err := c.Temporal.SignalWorkflow(ctx, id, "", SignalNews, News{InboxID: s.InboxID})
+		var closed *serviceerror.NotFound
+		if err == nil {
+			return nil
+		} else if !errors.As(err, &closed) {
+			return fmt.Errorf("wake %s: %w", id, err)
+		}
 	}
 	return nil
 }

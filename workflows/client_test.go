@@ -41,7 +41,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := c.started
-	if o.ID != "payout/p-1" || o.TaskQueue != "payouts" || fmt.Sprint(c.input) != "[Payout {p-1}]" {
+	if o.ID != "payout/p-1" || o.TaskQueue != "payouts" || fmt.Sprint(c.input) != "[Payout {p-1 payout}]" {
 		t.Errorf("started %v as %q on %q", c.input, o.ID, o.TaskQueue)
 	}
 	// A run that was terminated must be adopted again, and one that is open be found.
@@ -51,6 +51,19 @@ func TestStart(t *testing.T) {
 	// A time-out or a retry of the run would be an accident, or repeat all of it.
 	if o.WorkflowExecutionTimeout != 0 || o.WorkflowRunTimeout != 0 || o.RetryPolicy != nil || o.EnableEagerStart {
 		t.Errorf("options %+v", o)
+	}
+	for name, row := range map[string]struct {
+		due      payout.Due
+		id, want string
+	}{
+		"a refund":                {payout.Due{ID: "r-1", Kind: payout.KindRefund, Status: payout.StatusParked}, "refund/r-1", "[Refund {r-1 refund}]"},
+		"late word":               {payout.Due{ID: "p-1", Kind: payout.KindPayout, Status: payout.StatusExecuted}, "payout-return/p-1", "[LateWord {p-1 payout}]"},
+		"late word of a refund":   {payout.Due{ID: "r-1", Kind: payout.KindRefund, Status: payout.StatusReturned}, "refund-return/r-1", "[LateWord {r-1 refund}]"},
+		"a status of a newer day": {payout.Due{ID: "p-1", Kind: payout.KindPayout, Status: "resting"}, "payout/p-1", "[Payout {p-1 payout}]"},
+	} {
+		if err := (Client{c}).Start(t.Context(), row.due); err != nil || c.started.ID != row.id || fmt.Sprint(c.input) != row.want {
+			t.Errorf("%s: started %v as %q (%v), want %s as %q", name, c.input, c.started.ID, err, row.want, row.id)
+		}
 	}
 	c.err = errors.New("no connection")
 	if err := (Client{c}).Start(t.Context(), due); err == nil || !strings.HasPrefix(err.Error(), "start payout/p-1: ") {
@@ -69,12 +82,23 @@ func TestWake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &temporalSays{err: row.temporal}
-			err := Client{c}.Wake(t.Context(), payout.KindPayout, "p-1", "news-1")
+			err := Client{c}.Wake(t.Context(), payout.Stored{Kind: payout.KindPayout, PayoutID: "p-1", InboxID: "news-1"})
 			if (err != nil) != row.wrong {
 				t.Errorf("error %v", err)
 			}
 			if want := "payout/p-1||news|{InboxID:news-1}"; c.signal != want {
 				t.Errorf("signal %s, want %s", c.signal, want)
+			}
+			err = Client{c}.Wake(t.Context(), payout.Stored{Kind: payout.KindRefund, PayoutID: "r-1", InboxID: "news-1", Late: true})
+			if (err != nil) != row.wrong {
+				t.Errorf("late: error %v", err)
+			}
+			want := "refund-return/r-1||news|{InboxID:news-1}"
+			if name == "the run is closed" { // its own may be about to end, and reads it
+				want = "refund/r-1||news|{InboxID:news-1}"
+			}
+			if c.signal != want {
+				t.Errorf("late: signal %s, want %s", c.signal, want)
 			}
 		})
 	}

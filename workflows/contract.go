@@ -16,8 +16,10 @@ const (
 	QueuePayouts  = "payouts"  // workflows and steps in the database
 	QueueProvider = "provider" // steps that ask the provider
 
-	PayoutWorkflow = "Payout"
-	SweepWorkflow  = "Sweep"
+	PayoutWorkflow   = "Payout"
+	RefundWorkflow   = "Refund"
+	LateWordWorkflow = "LateWord"
+	SweepWorkflow    = "Sweep"
 
 	SignalNews = "news"
 	QueryState = "state"
@@ -28,6 +30,9 @@ const (
 	activityCreatePayout    = "CreatePayout"
 	activityPollPayout      = "PollPayout"
 	activityReconcilePayout = "ReconcilePayout"
+	activityCreateRefund    = "CreateRefund"
+	activityPollRefund      = "PollRefund"
+	activityReconcileRefund = "ReconcileRefund"
 	activityTryAgain        = "TryAgain"
 	activityReleaseHold     = "ReleaseHold"
 	activityFreezeHold      = "FreezeHold"
@@ -49,6 +54,10 @@ var (
 // ID is the workflow id of a payout or refund: "payout/<id>", "refund/<id>".
 func ID(kind payout.Kind, id payout.ID) string { return fmt.Sprintf("%s/%s", kind, id) }
 
+// LateID is the workflow id of late word about a payout or refund that is
+// final: "payout-return/<id>", "refund-return/<id>".
+func LateID(kind payout.Kind, id payout.ID) string { return fmt.Sprintf("%s-return/%s", kind, id) }
+
 // News is the payload of the signal: which inbox row woke the run. It is for
 // people who read histories; the run asks the provider.
 type News struct {
@@ -57,7 +66,8 @@ type News struct {
 
 // Input names the payout that a run is about.
 type Input struct {
-	PayoutID payout.ID `json:"payout_id"`
+	PayoutID payout.ID   `json:"payout_id"`
+	Kind     payout.Kind `json:"kind,omitempty"` // empty: a payout
 }
 
 // Outcome is the result of a run that has nothing left to do.

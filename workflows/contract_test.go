@@ -45,9 +45,10 @@ func TestWireNames(t *testing.T) {
 		"signal query update":                {[]string{SignalNews, QueryState, UpdateLook}, []string{"news", "state", "look"}},
 		"schedule":                           {[]string{SweepID}, []string{"sweep"}},
 		"workflow ids":                       {[]string{ID(payout.KindPayout, "1"), ID(payout.KindRefund, "1")}, []string{"payout/1", "refund/1"}},
-		"workflows":                          {database.workflows, []string{"Payout", "Sweep"}},
+		"workflow ids of late word":          {[]string{LateID(payout.KindPayout, "1"), LateID(payout.KindRefund, "1")}, []string{"payout-return/1", "refund-return/1"}},
+		"workflows":                          {database.workflows, []string{"Payout", "Refund", "LateWord", "Sweep"}},
 		"activities of the queue payouts":    {database.activities, []string{"ReleaseHold", "FreezeHold", "BookReturn", "OpenCase", "Sweep"}},
-		"activities of the queue provider":   {provider.activities, []string{"CreatePayout", "PollPayout", "ReconcilePayout", "TryAgain"}},
+		"activities of the queue provider":   {provider.activities, []string{"CreatePayout", "PollPayout", "ReconcilePayout", "CreateRefund", "PollRefund", "ReconcileRefund", "TryAgain"}},
 		"no workflows on the queue provider": {provider.workflows, nil},
 		"search attributes": {
 			[]string{AttributePayoutID.GetName(), AttributePlayerID.GetName(), AttributeStatus.GetName(), AttributeFailureReason.GetName(), AttributeCurrency.GetName(), AttributeAmount.GetName()},
@@ -95,7 +96,8 @@ func TestOptions(t *testing.T) {
 		case o.StartToCloseTimeout <= 0 || o.WaitForCancellation:
 			t.Errorf("%s: %+v", name, o)
 		}
-		asks := slices.Contains([]string{activityCreatePayout, activityPollPayout, activityReconcilePayout, activityTryAgain}, name)
+		asks := slices.Contains([]string{activityCreatePayout, activityPollPayout, activityReconcilePayout, activityTryAgain,
+			activityCreateRefund, activityPollRefund, activityReconcileRefund}, name)
 		if queue := map[bool]string{true: QueueProvider, false: QueuePayouts}[asks]; o.TaskQueue != queue {
 			t.Errorf("%s is on the queue %q, want %q", name, o.TaskQueue, queue)
 		}

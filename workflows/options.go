@@ -23,6 +23,10 @@ var options = map[string]workflow.ActivityOptions{
 	// The pause between polls comes from the ledger with each answer; this
 	// policy holds for errors only, when the provider cannot be reached.
 	activityPollPayout: asking(5*time.Second, 5*time.Minute),
+	// A refund's are given what a payout's are.
+	activityCreateRefund:    provider(time.Minute, time.Second, time.Minute),
+	activityReconcileRefund: asking(time.Second, time.Minute),
+	activityPollRefund:      asking(5*time.Second, 5*time.Minute),
 	// One transaction each. 15 s covers a busy database; a lost one is tried
 	// again soon, since a player waits for the money.
 	activityReleaseHold: books(),

@@ -14,12 +14,20 @@ import (
 // Payout is one payout's life, from the row that was accepted to a status
 // that is final.
 func Payout(ctx workflow.Context, in Input) (Outcome, error) {
-	p := begin(ctx, in)
-	for at := p.create(); p.err == nil; {
+	p := begin(ctx, in, payoutSteps)
+	return p.follow(p.create())
+}
+
+// follow obeys the ledger's steps, from a position to the end.
+func (p *run) follow(at payout.Position) (Outcome, error) {
+	for p.err == nil {
 		switch p.show(at); at.Step {
 		case payout.StepCreate:
 			at = p.create()
 		case payout.StepWait:
+			if at.Status.Final() && !p.late {
+				return p.finish(at), nil // what is still to be asked is late word
+			}
 			at = p.newsOrPoll(at)
 		case payout.StepReconcile:
 			at = p.reconcile()
@@ -49,6 +57,8 @@ func Payout(ctx workflow.Context, in Input) (Outcome, error) {
 type run struct {
 	ctx    workflow.Context
 	id     payout.ID
+	steps  steps
+	late   bool // the payout was final before this run began
 	news   workflow.ReceiveChannel
 	look   bool // a person asked to ask the provider now
 	cancel bool // somebody asked to cancel, which moves no money
@@ -58,11 +68,11 @@ type run struct {
 }
 
 // begin sets up the handlers first: a signal may arrive before the first step.
-func begin(ctx workflow.Context, in Input) *run {
+func begin(ctx workflow.Context, in Input, steps steps) *run {
 	// A cancelled context would fail every step that follows, and a cancel is
 	// an accident, never a verdict: the run goes on in a context of its own.
 	own, _ := workflow.NewDisconnectedContext(ctx)
-	p := &run{ctx: own, id: in.PayoutID, status: payout.StatusAccepted}
+	p := &run{ctx: own, id: in.PayoutID, steps: steps, status: payout.StatusAccepted}
 	p.news = workflow.GetSignalChannelWithOptions(own, SignalNews, workflow.SignalChannelOptions{
 		Description: "There is news about this payout: the provider is asked now. It decides nothing by itself."})
 	p.handle()
@@ -74,10 +84,16 @@ func begin(ctx workflow.Context, in Input) *run {
 	return p
 }
 
-func (p *run) create() payout.Position { return p.do(activityCreatePayout, "create at the provider") }
+// steps are the activities that ask the provider, by kind: they have names of
+// their own, so that a person sees at once what a run is about.
+type steps struct{ create, poll, reconcile string }
+
+var payoutSteps = steps{activityCreatePayout, activityPollPayout, activityReconcilePayout}
+
+func (p *run) create() payout.Position { return p.do(p.steps.create, "create at the provider") }
 func (p *run) reconcile() payout.Position {
 	p.read()
-	return p.do(activityReconcilePayout, "ask the provider and reconcile")
+	return p.do(p.steps.reconcile, "ask the provider and reconcile")
 }
 func (p *run) release() payout.Position    { return p.do(activityReleaseHold, "credit the player back") }
 func (p *run) freeze() payout.Position     { return p.do(activityFreezeHold, "freeze the money") }
@@ -94,7 +110,7 @@ func (p *run) newsOrPoll(at payout.Position) payout.Position {
 	default:
 		ctx, cancel := workflow.WithCancel(p.ctx)
 		defer cancel() // a poll that news overtook has no more to say
-		poll := workflow.ExecuteActivity(withOptions(ctx, activityPollPayout, "ask the provider until it decides"), activityPollPayout, activities.Input{PayoutID: p.id})
+		poll := workflow.ExecuteActivity(withOptions(ctx, p.steps.poll, "ask the provider until it decides"), p.steps.poll, activities.Input{PayoutID: p.id, Late: p.late})
 		if p.await(func() bool { return p.hasNews() || poll.IsReady() }); poll.IsReady() {
 			return p.answer(poll)
 		}
@@ -136,7 +152,7 @@ func (p *run) read() {
 
 // do runs one step and answers with the position after it.
 func (p *run) do(step, summary string) payout.Position {
-	return p.answer(workflow.ExecuteActivity(withOptions(p.ctx, step, summary), step, activities.Input{PayoutID: p.id}))
+	return p.answer(workflow.ExecuteActivity(withOptions(p.ctx, step, summary), step, activities.Input{PayoutID: p.id, Late: p.late}))
 }
 
 func (p *run) answer(step workflow.Future) payout.Position {

@@ -61,7 +61,7 @@ var refusal = life{answers: []answer{{is: refused}}}
 // test.
 var onFailure = map[payout.Reason]scenario{
 	// Rests of 1, 2, 4 and 8 minutes, each up to a tenth more.
-	payout.ReasonInsufficientFunds: {script: []life{failed("insufficient_funds")}, status: payout.StatusFailed, money: credited, payouts: 5,
+	payout.ReasonInsufficientFunds: {script: []life{failed("insufficient_funds")}, status: payout.StatusFailed, money: credited, cases: "shortage", payouts: 5,
 		takes: 5*20*time.Second + 15*time.Minute, most: 5*20*time.Second + 15*time.Minute*11/10},
 	// Rests of 10 and 20 minutes.
 	payout.ReasonSchemeError: {script: []life{failed("scheme_error")}, status: payout.StatusFailed, money: credited, payouts: 3,
@@ -85,9 +85,9 @@ func scenarios(t *testing.T) map[string]scenario {
 		"executed at once": {script: []life{{words: []word{{status: "executed"}}}}, status: payout.StatusExecuted, money: paid, payouts: 1},
 		"no funds once, then executed": {script: []life{failed("insufficient_funds"), executed}, status: payout.StatusExecuted, money: paid, payouts: 2,
 			takes: 40*time.Second + time.Minute, most: 40*time.Second + 66*time.Second},
-		"no funds, then another no": {script: []life{failed("insufficient_funds"), failed("invalid_iban")}, status: payout.StatusFailed, reason: "invalid_iban", money: credited, payouts: 2,
+		"no funds, then another no": {script: []life{failed("insufficient_funds"), failed("invalid_iban")}, status: payout.StatusFailed, reason: "invalid_iban", money: credited, cases: "shortage", payouts: 2,
 			takes: 40*time.Second + time.Minute, most: 40*time.Second + 66*time.Second},
-		"no funds, then refused": {script: []life{failed("insufficient_funds"), refusal}, status: payout.StatusFailed, reason: payout.ReasonRefused, money: credited, payouts: 1,
+		"no funds, then refused": {script: []life{failed("insufficient_funds"), refusal}, status: payout.StatusFailed, reason: payout.ReasonRefused, money: credited, cases: "shortage", payouts: 1,
 			takes: 20*time.Second + time.Minute, most: 20*time.Second + 66*time.Second, answers: "own"},
 		"a reason not listed": {script: []life{failed("moon_phase")}, status: payout.StatusFailed, reason: "moon_phase", money: credited, payouts: 1, takes: 20 * time.Second},
 		"silence for three days": {script: []life{{words: []word{{after: 73 * time.Hour, status: "executed"}}}}, status: payout.StatusExecuted, money: paid, payouts: 1, takes: 73 * time.Hour,
@@ -110,6 +110,11 @@ func scenarios(t *testing.T) map[string]scenario {
 		"no answer for ever, then an event": {script: []life{{answers: []answer{{is: lost}}, words: []word{{after: 6 * time.Hour, status: "executed"}}}},
 			status: payout.StatusExecuted, money: paid, payouts: 1, takes: 6 * time.Hour, webhooks: "only", answers: "own",
 			meantime: []glance{{3 * time.Hour, payout.StatusAccepted, held, ""}, {5 * time.Hour, payout.StatusParked, held, "unknown_outcome"}}},
+		"no answer for ever, then the statement shows it": {script: []life{{answers: []answer{{is: lost}, {is: gone}}, words: []word{{after: 6 * time.Hour, status: "executed"}}}},
+			long: true, status: payout.StatusExecuted, money: paid, payouts: 1, takes: 6 * time.Hour, most: 7*time.Hour + 5*time.Minute, answers: "own",
+			meantime: []glance{{5 * time.Hour, payout.StatusParked, held, "unknown_outcome"}}},
+		"no answer for four hours, and the statement has it already": {script: []life{{answers: []answer{{is: lost}, {is: gone}}, words: []word{{after: time.Hour, status: "executed"}}}},
+			long: true, status: payout.StatusExecuted, money: paid, payouts: 1, takes: time.Hour, most: 4*time.Hour + 5*time.Minute, answers: "own"},
 		"no answer for ever, then an event that GET lags": {script: []life{{answers: []answer{{is: lost}}, words: []word{{after: 6 * time.Hour, status: "executed", lag: 10 * time.Minute}}}},
 			long: true, status: payout.StatusExecuted, money: paid, payouts: 1, takes: 6*time.Hour + 10*time.Minute, most: 6*time.Hour + 20*time.Minute, webhooks: "only", answers: "own",
 			meantime: []glance{{5 * time.Hour, payout.StatusParked, held, "unknown_outcome"}, {6*time.Hour + 5*time.Minute, payout.StatusPending, held, ""}}},
@@ -218,9 +223,28 @@ func withLostAnswers(script []life) []life {
 	return lossy
 }
 
-func TestPayout(t *testing.T) {
-	t.Parallel()
+func TestPayout(t *testing.T) { testLives(t, payout.KindPayout, scenarios(t)) }
+
+// A refund lives the same life: every row of the table, and the unknown.
+func TestRefund(t *testing.T) {
+	all := map[string]scenario{}
 	for name, sc := range scenarios(t) {
+		if _, row := onFailure[sc.reason]; row || sc.status == payout.StatusExecuted && !sc.long && len(sc.meantime) == 0 {
+			all[name] = sc
+		}
+	}
+	// A refund of a pay-in that has not settled waits; nobody is asked for a week.
+	all["the pay-in settles after five days"] = scenario{script: []life{{words: []word{{after: 5 * 24 * time.Hour, status: "executed"}}}}, status: payout.StatusExecuted, money: paid,
+		payouts: 1, takes: 5 * 24 * time.Hour, meantime: []glance{{4 * 24 * time.Hour, payout.StatusPending, held, ""}}}
+	all["the pay-in settles after eight days"] = scenario{script: []life{{words: []word{{after: 8 * 24 * time.Hour, status: "executed"}}}}, status: payout.StatusExecuted, money: paid,
+		payouts: 1, takes: 8 * 24 * time.Hour, meantime: []glance{{6 * 24 * time.Hour, payout.StatusPending, held, ""}, {7*24*time.Hour + 2*time.Hour, payout.StatusPending, held, "slow"}}}
+	testLives(t, payout.KindRefund, all)
+}
+
+func testLives(t *testing.T, kind payout.Kind, all map[string]scenario) {
+	t.Helper()
+	t.Parallel()
+	for name, sc := range all {
 		for _, by := range []string{"by webhook", "by poll only"} {
 			for _, answers := range []string{"first answer", "answer lost"} {
 				if (sc.webhooks == "only" && by == "by poll only") || (sc.answers == "own" && answers == "answer lost") {
@@ -232,7 +256,7 @@ func TestPayout(t *testing.T) {
 					if answers == "answer lost" {
 						script = withLostAnswers(script)
 					}
-					s := set(t, script, by == "by webhook")
+					s := setKind(t, kind, script, by == "by webhook")
 					seen := 0
 					for _, g := range sc.meantime {
 						s.at(g.at, func() { g.check(t, s); seen++ })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -72,20 +73,26 @@ func losing(names ...string) (*around, func() []string) {
 		}
 }
 
+func everyActivity() []string { return slices.Sorted(maps.Keys(options)) }
+
 func TestAnswerOfEveryActivityLost(t *testing.T) {
 	t.Parallel()
 	where := map[string]struct {
+		kind     payout.Kind
 		scenario string
 		webhooks bool
 	}{
-		activityCreatePayout:    {"executed", true},
-		activityReconcilePayout: {"executed", true},
-		activityPollPayout:      {"executed", false},
-		activityTryAgain:        {"no funds once, then executed", true},
-		activityReleaseHold:     {"failed: invalid_iban", true},
-		activityFreezeHold:      {"failed: blocked", true},
-		activityBookReturn:      {"failed: returned", true},
-		activityOpenCase:        {"no answer for ever, then an event", true},
+		activityCreatePayout:    {payout.KindPayout, "executed", true},
+		activityReconcilePayout: {payout.KindPayout, "executed", true},
+		activityPollPayout:      {payout.KindPayout, "executed", false},
+		activityCreateRefund:    {payout.KindRefund, "executed", true},
+		activityReconcileRefund: {payout.KindRefund, "executed", true},
+		activityPollRefund:      {payout.KindRefund, "executed", false},
+		activityTryAgain:        {payout.KindPayout, "no funds once, then executed", true},
+		activityReleaseHold:     {payout.KindPayout, "failed: invalid_iban", true},
+		activityFreezeHold:      {payout.KindPayout, "failed: blocked", true},
+		activityBookReturn:      {payout.KindPayout, "failed: returned", true},
+		activityOpenCase:        {payout.KindPayout, "no answer for ever, then an event", true},
 	}
 	for name := range options {
 		at, ok := where[name]
@@ -97,7 +104,7 @@ func TestAnswerOfEveryActivityLost(t *testing.T) {
 			t.Parallel()
 			sc := scenarios(t)[at.scenario]
 			decorator, lost := losing(name)
-			s := set(t, sc.script, at.webhooks, decorator)
+			s := setKind(t, at.kind, sc.script, at.webhooks, decorator)
 			s.run()
 			sc.check(t, s)
 			if len(lost()) != 1 {
@@ -105,14 +112,10 @@ func TestAnswerOfEveryActivityLost(t *testing.T) {
 			}
 		})
 	}
-	var all []string
-	for name := range options {
-		all = append(all, name)
-	}
 	for name, sc := range short(t) {
 		t.Run("all of them/"+name, func(t *testing.T) {
 			t.Parallel()
-			decorator, _ := losing(all...)
+			decorator, _ := losing(everyActivity()...)
 			s := set(t, sc.script, true, decorator)
 			s.run()
 			sc.check(t, s)
@@ -184,8 +187,8 @@ func (s *shaky) Read(ctx context.Context, id payout.ID) (payout.Asking, error) {
 	return once(s, "Read", func() (payout.Asking, error) { return s.Ledger.Read(ctx, id) })
 }
 
-func (s *shaky) Judge(ctx context.Context, id payout.ID, words []payout.Asked, inbox []string, by string) (payout.Position, error) {
-	return once(s, "Judge", func() (payout.Position, error) { return s.Ledger.Judge(ctx, id, words, inbox, by) })
+func (s *shaky) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (payout.Position, error) {
+	return once(s, "Judge", func() (payout.Position, error) { return s.Ledger.Judge(ctx, id, heard) })
 }
 
 func (s *shaky) Earlier(ctx context.Context, id payout.ID) ([]payout.Ask, error) {

@@ -28,6 +28,7 @@ const (
 	caller  = "game"
 	player  = "ada"
 	account = "merchant-gbp"
+	payIn   = "payment-1" // what a refund is of
 )
 
 var (
@@ -38,23 +39,31 @@ var (
 // stage is one payout on real books, with the real activities, a bank that
 // follows a script, and virtual time.
 type stage struct {
-	t     *testing.T
-	env   *testsuite.TestWorkflowEnvironment
-	clock atomic.Pointer[testsuite.TestWorkflowEnvironment] // env, for activities that outlive it
-	books *ledger.Ledger
-	parts activities.Payouts // what the activities are made of
-	bank  *bank
-	id    payout.ID
-	began time.Time
-	wakes int      // signals that news was worth
-	steps int      // activities that its runs began
-	shown []string // upserts of the search attributes: status, failure reason
+	t      *testing.T
+	env    *testsuite.TestWorkflowEnvironment
+	clock  atomic.Pointer[testsuite.TestWorkflowEnvironment] // env, for activities that outlive it
+	books  *ledger.Ledger
+	parts  activities.Payouts // what the activities are made of
+	bank   *bank
+	id     payout.ID
+	kind   payout.Kind
+	began  time.Time
+	runs   bool                            // a run is open, and takes signals
+	wakes  int                             // signals that news was worth
+	steps  int                             // activities that its runs began
+	around []interceptor.WorkerInterceptor // of the runs that follow
+	shown  []string                        // upserts of the search attributes: status, failure reason
 }
 
 // set builds a stage. Interceptors stand around every activity.
 func set(t *testing.T, script []life, webhooks bool, around ...interceptor.WorkerInterceptor) *stage {
 	t.Helper()
-	s := &stage{t: t, began: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
+	return setKind(t, payout.KindPayout, script, webhooks, around...)
+}
+
+func setKind(t *testing.T, kind payout.Kind, script []life, webhooks bool, around ...interceptor.WorkerInterceptor) *stage {
+	t.Helper()
+	s := &stage{t: t, kind: kind, began: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	s.open(&suite, around)
@@ -84,12 +93,7 @@ func (s *stage) open(suite *testsuite.WorkflowTestSuite, around []interceptor.Wo
 }
 
 // again readies another run of the same payout, when the one before is over.
-func (s *stage) again() {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
-	s.began = s.env.Now()
-	s.open(&suite, nil)
-}
+func (s *stage) again() { s.later(0) }
 
 func (s *stage) now() time.Time { return s.clock.Load().Now() }
 
@@ -97,6 +101,13 @@ func (s *stage) accept() {
 	ctx := context.Background()
 	_, _, err := s.books.Credit(ctx, payout.Movement{Caller: caller, IdempotencyKey: "winnings", PlayerID: player, Money: credit, Reason: "won"})
 	s.must(err)
+	if s.kind == payout.KindRefund {
+		request := payout.RefundRequest{Caller: caller, IdempotencyKey: "payout-1", PlayerID: player, PaymentID: payIn, Money: amount, Reference: "REFUND 1"}
+		_, _, err = s.books.AcceptRefund(ctx, request, account)
+		s.must(err)
+		s.id = request.ID()
+		return
+	}
 	request := payout.Request{Caller: caller, IdempotencyKey: "payout-1", PlayerID: player, Money: amount,
 		Beneficiary: payout.Beneficiary{UserID: "user", PaymentSourceID: "source", Reference: "WIN 1"}}
 	_, _, err = s.books.Accept(ctx, request, account, true)
@@ -108,7 +119,7 @@ func (s *stage) accept() {
 func (s *stage) deliver(n payout.News) {
 	stored, err := s.books.StoreNews(context.Background(), n)
 	s.must(err)
-	if stored.Wake {
+	if stored.Wake && s.runs {
 		s.wakes++
 		s.env.SignalWorkflow(SignalNews, News{InboxID: stored.InboxID})
 	}
@@ -122,8 +133,35 @@ func (s *stage) run() time.Duration {
 	s.t.Helper()
 	Register(s.env, &s.parts, &activities.Sweeper{})
 	RegisterProvider(s.env, &s.parts)
-	s.env.ExecuteWorkflow(PayoutWorkflow, Input{PayoutID: s.id})
+	s.runs = true
+	s.env.ExecuteWorkflow(map[payout.Kind]string{payout.KindPayout: PayoutWorkflow, payout.KindRefund: RefundWorkflow}[s.kind], Input{PayoutID: s.id, Kind: s.kind})
 	return s.env.Now().Sub(s.began)
+}
+
+// lateWord lets time pass after the run and something happen, and then runs
+// what the worker starts for late word. It fails where the worker would start nothing.
+func (s *stage) lateWord(after time.Duration, happens func()) time.Duration {
+	s.t.Helper()
+	s.later(after)
+	happens()
+	late, err := s.books.LateNews(context.Background(), 10)
+	s.must(err)
+	if len(late) != 1 || late[0].ID != s.id || !late[0].Late() {
+		s.t.Fatalf("late news of %+v, want this payout's, %s", late, s.id)
+	}
+	Register(s.env, &s.parts, &activities.Sweeper{})
+	RegisterProvider(s.env, &s.parts)
+	s.runs = true
+	s.env.ExecuteWorkflow(LateWordWorkflow, Input{PayoutID: s.id, Kind: s.kind})
+	return s.env.Now().Sub(s.began)
+}
+
+// later readies another run, when the one before is over and time has passed.
+func (s *stage) later(after time.Duration) {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	s.runs, s.began = false, s.env.Now().Add(after)
+	s.open(&suite, s.around)
 }
 
 // ended checks that the run is over, without an error, and says what it said.
@@ -141,7 +179,7 @@ func (s *stage) ended() Outcome {
 
 func (s *stage) row() ledger.Payout {
 	s.t.Helper()
-	p, err := s.books.Payout(context.Background(), caller, payout.KindPayout, s.id)
+	p, err := s.books.Payout(context.Background(), caller, s.kind, s.id)
 	s.must(err)
 	return p
 }
@@ -187,13 +225,14 @@ func (s *stage) money() string {
 	add("frozen", balances[0].Frozen)
 	add("merchant", sums["merchant:"+account])
 	add("exposure", sums["house:exposure"])
+	add("fees", sums["house:fees"])
 	return fmt.Sprintf("%s %v", strings.Join(places, ", "), booked)
 }
 
 // cases lists the kinds of the open cases, sorted.
 func (s *stage) cases() string {
 	s.t.Helper()
-	list, err := s.books.Cases(context.Background(), "open")
+	list, _, err := s.books.Cases(context.Background(), ledger.CaseFilter{Status: "open"})
 	s.must(err)
 	var kinds []string
 	for _, c := range list {

@@ -12,6 +12,8 @@ import (
 // workflows, and the steps in the database.
 func Register(w worker.Registry, p *activities.Payouts, s *activities.Sweeper) {
 	w.RegisterWorkflowWithOptions(Payout, workflow.RegisterOptions{Name: PayoutWorkflow})
+	w.RegisterWorkflowWithOptions(Refund, workflow.RegisterOptions{Name: RefundWorkflow})
+	w.RegisterWorkflowWithOptions(LateWord, workflow.RegisterOptions{Name: LateWordWorkflow})
 	w.RegisterWorkflowWithOptions(Sweep, workflow.RegisterOptions{Name: SweepWorkflow})
 	w.RegisterActivityWithOptions(p.ReleaseHold, activity.RegisterOptions{Name: activityReleaseHold})
 	w.RegisterActivityWithOptions(p.FreezeHold, activity.RegisterOptions{Name: activityFreezeHold})
@@ -26,5 +28,8 @@ func RegisterProvider(w worker.Registry, p *activities.Payouts) {
 	w.RegisterActivityWithOptions(p.CreatePayout, activity.RegisterOptions{Name: activityCreatePayout})
 	w.RegisterActivityWithOptions(p.PollPayout, activity.RegisterOptions{Name: activityPollPayout})
 	w.RegisterActivityWithOptions(p.ReconcilePayout, activity.RegisterOptions{Name: activityReconcilePayout})
+	w.RegisterActivityWithOptions(p.CreateRefund, activity.RegisterOptions{Name: activityCreateRefund})
+	w.RegisterActivityWithOptions(p.PollRefund, activity.RegisterOptions{Name: activityPollRefund})
+	w.RegisterActivityWithOptions(p.ReconcileRefund, activity.RegisterOptions{Name: activityReconcileRefund})
 	w.RegisterActivityWithOptions(p.TryAgain, activity.RegisterOptions{Name: activityTryAgain})
 }

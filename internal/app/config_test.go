@@ -128,6 +128,7 @@ func TestLoadMistakes(t *testing.T) {
 		"POLL_FIRST":                   {"2h", "x"},
 		"POLL_MAX":                     {"1s"},
 		"STUCK_AFTER":                  {"0"},
+		"REFUND_STUCK_AFTER":           {"0", "a week"},
 		"RETURN_ASK_FOR":               {"1 day"},
 		"UNMATCHED_AFTER":              {"-1m"},
 		"SWEEP_EVERY":                  {"0s"},

@@ -18,7 +18,7 @@ import (
 // openLedger opens the books as the configuration says.
 func openLedger(ctx context.Context, c Config, log *zap.Logger) (*ledger.Ledger, error) {
 	return ledger.Open(ctx, ledger.Options{
-		URL: c.DatabaseURL, Seal: c.Seal, Encode: truelayer.CreateBody, Table: c.Decisions, Timing: c.Timing, Logger: log.Named("ledger"),
+		URL: c.DatabaseURL, Seal: c.Seal, Encode: truelayer.Body, Table: c.Decisions, Timing: c.Timing, Logger: log.Named("ledger"), Now: now,
 	})
 }
 
@@ -28,7 +28,7 @@ func newProvider(c Config, within time.Duration, log *zap.Logger) (*truelayer.Cl
 	return truelayer.New(truelayer.Options{
 		APIURL: c.TrueLayer.APIURL, AuthURL: c.TrueLayer.AuthURL, JWKSURL: c.TrueLayer.JWKSURL, ClientID: c.TrueLayer.ClientID,
 		ClientSecret: string(c.TrueLayer.ClientSecret), SigningKeyPEM: []byte(c.TrueLayer.SigningKeyPEM), SigningKID: c.TrueLayer.SigningKID,
-		RPS: c.ProviderRPS, HTTPTimeout: within, Logger: log.Named("truelayer"),
+		RPS: c.ProviderRPS, HTTPTimeout: within, Logger: log.Named("truelayer"), Now: now,
 	})
 }
 

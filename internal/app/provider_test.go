@@ -333,7 +333,7 @@ func newDoor(t *testing.T, jwksURL string, change ...func(*truelayer.VerifierOpt
 			return news, err
 		},
 		Store: d.store, Logger: zap.NewNop(),
-		Wake: func(context.Context, payout.Kind, payout.ID, string) error { return nil },
+		Wake: func(context.Context, payout.Stored) error { return nil },
 	}))
 	t.Cleanup(server.Close)
 	d.url = server.URL + httpapi.WebhookPath

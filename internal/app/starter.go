@@ -37,6 +37,7 @@ func RunStarter(ctx context.Context, c Config, log *zap.Logger) error {
 	metrics := processMetrics()
 	api := httpapi.NewAPI(httpapi.Options{
 		Ledger: books, Callers: c.Tokens, Limits: c.Limits(), BindFirstUse: c.BindFirstUse, Logger: log, Metrics: httpapi.NewMetrics(metrics),
+		Wake: runs.Wake, Now: now,
 		Start: func(ctx context.Context, p ledger.Payout) error {
 			return runs.Start(ctx, payout.Due{ID: p.ID, Kind: p.Kind, PlayerID: p.PlayerID, Money: p.Money, Status: p.Status})
 		},

@@ -160,6 +160,7 @@ func Variables() []Variable {
 		wait("POLL_FIRST", timing.PollFirst, "silence after a create before the provider is asked", func(t *payout.Timing) *time.Duration { return &t.PollFirst }),
 		wait("POLL_MAX", timing.PollMax, "the longest pause between two askings", func(t *payout.Timing) *time.Duration { return &t.PollMax }),
 		wait("STUCK_AFTER", timing.StuckAfter, "an undecided payout of this age gets a case `slow`; asking goes on", func(t *payout.Timing) *time.Duration { return &t.StuckAfter }),
+		wait("REFUND_STUCK_AFTER", timing.RefundStuckAfter, "the same for a refund, which may have to wait until its pay-in settles", func(t *payout.Timing) *time.Duration { return &t.RefundStuckAfter }),
 		wait("RETURN_ASK_FOR", timing.ReturnAskFor, "how long the provider is asked about a return it announced and does not confirm", func(t *payout.Timing) *time.Duration { return &t.ReturnAskFor }),
 		wait("UNMATCHED_AFTER", timing.UnmatchedAfter, "an event that belongs to no payout gets a case after this", func(t *payout.Timing) *time.Duration { return &t.UnmatchedAfter }),
 		wait("SWEEP_EVERY", timing.SweepEvery, "the sweeper's period", func(t *payout.Timing) *time.Duration { return &t.SweepEvery }),

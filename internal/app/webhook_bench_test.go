@@ -34,7 +34,7 @@ func BenchmarkWebhook(b *testing.B) {
 				b.Fatal(err)
 			}
 			door := httpapi.NewWebhooks(httpapi.WebhookOptions{Verify: verify(verifier), Store: open(b).StoreNews, Logger: zap.NewNop(),
-				Wake: func(_ context.Context, _ payout.Kind, _ payout.ID, _ string) error { return nil }})
+				Wake: func(context.Context, payout.Stored) error { return nil }})
 			requests := make([]*http.Request, b.N)
 			for i := range requests {
 				requests[i] = sender.event(b, i)

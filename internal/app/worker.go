@@ -87,6 +87,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	group.Go(func() error { w.work(ctx, temporal); return nil })
 	group.Go(func() error { w.keepReady(ctx); return nil })
 	group.Go(func() error { w.sweepWhenSilent(ctx); return nil })
+	group.Go(func() error { w.startLateWord(ctx); return nil })
 	group.Go(func() error { relay.Run(ctx); return nil })
 	group.Go(func() error { sealPositions(ctx, books, log); return nil })
 	log.Info("worker ready", zap.String("admin", "http://"+admin.Addr()), zap.String("namespace", c.namespace()))
@@ -187,6 +188,16 @@ func (w *working) sweepWhenSilent(ctx context.Context) {
 			w.log.Warn("sweep without the schedule did not finish", zap.Error(err))
 		} else if done.Started > 0 || done.Woken > 0 {
 			w.log.Info("swept without the schedule", zap.Int("started", done.Started), zap.Int("woken", done.Woken))
+		}
+	}
+}
+
+// startLateWord looks each second for news about payouts that are final.
+func (w *working) startLateWord(ctx context.Context) {
+	for pause(ctx, time.Second); ctx.Err() == nil; pause(ctx, time.Second) {
+		if _, err := activities.StartLateWord(ctx, w.sweeper); err != nil && ctx.Err() == nil {
+			w.log.Warn("late word not looked for", zap.Error(err))
+			pause(ctx, 5*time.Second)
 		}
 	}
 }

@@ -30,22 +30,30 @@ func (c callers) Find(token string) (httpapi.Caller, bool) { caller, ok := c[tok
 // newStarter serves the API on a real ledger.
 func newStarter(t *testing.T) (url string) {
 	t.Helper()
+	url, _ = newHouse(t)
+	return url
+}
+
+// newHouse is newStarter with the ledger at hand.
+func newHouse(t *testing.T) (url string, books *ledger.Ledger) {
+	t.Helper()
 	seal, err := ledger.ReadSeal(strings.NewReader("k1 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="))
 	if err != nil {
 		t.Fatal(err)
 	}
-	books, err := ledger.Open(t.Context(), ledger.Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "books.db"), Seal: seal, Encode: truelayer.CreateBody})
+	books, err = ledger.Open(t.Context(), ledger.Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "books.db"), Seal: seal, Encode: truelayer.Body})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(httpapi.NewAPI(httpapi.Options{
-		Ledger: books, Logger: zap.NewNop(), Callers: callers{"token": {Name: "game", Role: httpapi.RoleBackend}},
+		Ledger: books, Logger: zap.NewNop(), Callers: callers{"token": {Name: "game", Role: httpapi.RoleBackend}, "ann": {Name: "ann", Role: httpapi.RoleOperator}, "bob": {Name: "bob", Role: httpapi.RoleOperator}},
 		Limits: payout.Limits{MaxAmountInMinor: payout.DefaultMaxAmountInMinor, Reference: regexp.MustCompile(payout.DefaultReference), ReferenceText: "plain text",
 			MerchantAccounts: map[payout.Currency]string{"GBP": "0b1f9d3e-8c2a-4c36-9f0e-3f0b6f8a9c11"}},
 		Start: func(context.Context, ledger.Payout) error { return nil },
+		Wake:  func(context.Context, payout.Stored) error { return nil },
 	}))
 	t.Cleanup(func() { server.Close(); books.Close() })
-	return server.URL
+	return server.URL, books
 }
 
 type result struct {
@@ -53,11 +61,18 @@ type result struct {
 	out, err string
 }
 
+// starter runs a command line as the game backend.
 func starter(t *testing.T, url, args string) result {
+	t.Helper()
+	return starterOf(t, url, "token", args)
+}
+
+// starterOf runs a command line as whoever has the token.
+func starterOf(t *testing.T, url, token, args string) result {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code := Starter(t.Context(), split(args), Terminal{Out: &out, Err: &errs, Getenv: func(name string) string {
-		return map[string]string{"STARTER_URL": url, "STARTER_TOKEN": "token"}[name]
+		return map[string]string{"STARTER_URL": url, "STARTER_TOKEN": token}[name]
 	}})
 	return result{code, out.String(), errs.String()}
 }
@@ -96,7 +111,9 @@ func TestCommands(t *testing.T) {
 	starter(t, url, "credit p1 --amount 50.00 --currency GBP --reason 'won game' --key c1").expect(t, 0, "credited p1: £50.00", "")
 	starter(t, url, "debit p1 --amount 10.00 --currency GBP --reason fee --key d1").expect(t, 0, "debited p1: £10.00", "")
 	starter(t, url, "pay p1 --amount 5.00 --currency GBP --reference WIN").expect(t, 2, "", "--source: no account of p1 in GBP is bound")
+	starter(t, url, "sources p1").expect(t, 0, "p1 has no account bound here", "")
 	starter(t, url, "source p1 s1 --user u1 --currency GBP").expect(t, 0, "bound s1 to p1", "")
+	starter(t, url, "sources p1").expect(t, 0, "SOURCE…s1…u1…GBP", "")
 
 	paid := starter(t, url, "pay p1 --amount 5.00 --currency GBP --reference 'WIN 1' --metadata cup=12")
 	paid.expect(t, 0, "£5.00 to p1 is accepted…follow it: starter show ", "idempotency key ")
@@ -106,11 +123,26 @@ func TestCommands(t *testing.T) {
 	starter(t, url, "list --player p1").expect(t, 0, "ID…PLAYER…"+id+"…£5.00…accepted…held", "")
 	starter(t, url, "list --status failed").expect(t, 0, "no payouts", "")
 
+	back := starter(t, url, "refund p1 --payment pay-in-1 --amount 7.00 --currency GBP --reference 'BACK 1' --key r1")
+	back.expect(t, 0, "refund …£7.00 to p1 is accepted…follow it: starter show ", "")
+	refund := regexp.MustCompile(`[0-9a-f-]{36}`).FindString(back.out)
+	if again := starter(t, url, "refund p1 --payment pay-in-1 --amount 7.00 --currency GBP --reference 'BACK 1' --key r1"); again.out != back.out {
+		t.Errorf("the same refund again says %s; want %s", again.out, back.out)
+	}
+	starter(t, url, "show "+refund).expect(t, 0, "refund "+refund+"…£7.00 to p1 of the pay-in pay-in-1, reference \"BACK 1\"…held…refund/"+refund, "")
+	starter(t, url, "list --refunds").expect(t, 0, refund+"…£7.00…accepted", "")
+	if r := starter(t, url, "list"); strings.Contains(r.out, refund) || strings.Contains(starter(t, url, "list --refunds").out, id) {
+		t.Errorf("payouts and refunds are listed together:\n%s", r.out)
+	}
+	starter(t, url, "list --refunds --status failed").expect(t, 0, "no refunds", "")
+	starter(t, url, "credit p1 --amount 1234567.50 --currency GBP --reason 'jackpot'").expect(t, 1, "", "amount_in_minor")
+	starter(t, url, "credit p1 --amount 123456.50 --currency GBP --reason 'jackpot'").expect(t, 0, "credited p1: £123,456.50", "")
+
 	var whole httpapi.Payout
 	if err := json.Unmarshal([]byte(starter(t, url, "show --json "+id).out), &whole); err != nil || whole.ID != id || whole.Metadata["cup"] != "12" {
 		t.Errorf("--json shows %+v: %v", whole, err)
 	}
-	for _, command := range []string{"list", "balance p1", "source p1 s1 --user u1 --currency GBP", "credit p1 --amount 1.00 --currency GBP --reason x"} {
+	for _, command := range []string{"list", "list --refunds", "show " + refund, "sources p1", "refund p1 --payment p --amount 1.00 --currency GBP --reference B", "balance p1", "source p1 s1 --user u1 --currency GBP", "credit p1 --amount 1.00 --currency GBP --reason x"} {
 		if r := starter(t, url, command+" --json"); r.code != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("%s --json prints %s", command, r.out)
 		}
@@ -135,7 +167,16 @@ func TestRefusals(t *testing.T) {
 		"unknown payout":   {url, "show 0cd1b0f7-71bc-4d24-b209-95259dadcc20", 1, "Not found (404)"},
 		"no amount":        {url, "pay p1 --currency GBP --reference W", 2, "missing flags: --amount"},
 		"amount without":   {url, "credit p1 --amount 10 --currency GBP --reason x", 2, `--amount: "10": want a decimal with 2 digits after the point, such as 10.00`},
-		"no such command":  {url, "refund p1", 2, "unexpected argument refund"},
+		"no such command":  {url, "undo p1", 2, "unexpected argument undo"},
+		"refund of what":   {url, "refund p1 --amount 5.00 --currency GBP --reference B", 2, "missing flags: --payment"},
+		"refund too much":  {url, "refund p1 --payment x --amount 5.00 --currency GBP --reference B", 1, "The balance is too low (422)"},
+		"no role":          {url, "cases", 1, "Not with this role (403)…the role operator, support or auditor"},
+		"no role for one":  {url, "case 0cd1b0f7-71bc-4d24-b209-95259dadcc20", 1, "Not with this role (403)"},
+		"no role to read":  {url, "inbox", 1, "Not with this role (403)"},
+		"no reason":        {url, "resolve x dismiss", 2, "missing flags: --reason"},
+		"no number":        {url, "approve x", 2, "expected \"<number>\""},
+		"a word, no count": {url, "approve x one", 2, "one"},
+		"nobody decides":   {nobody, "approve x 1 --version 3", 3, "starter case x shows it"},
 		"nobody there":     {nobody, "show x", 3, "STARTER_URL: no answer from " + nobody + "…is `starter serve` running there?"},
 		"nobody takes it":  {nobody, "credit p1 --amount 5.00 --currency GBP --reason x --key k7", 3, "--key k7 finds out and never does it twice"},
 		"bad url":          {"localhost:8080", "show x", 2, "STARTER_URL: "},
@@ -171,23 +212,24 @@ func TestAmounts(t *testing.T) {
 func TestWait(t *testing.T) {
 	reason := "blocked"
 	for name, test := range map[string]struct {
-		final  httpapi.Payout
+		final  life
 		code   int
 		says   string
 		broken bool
 	}{
-		"executed":       {final: httpapi.Payout{Status: "executed", Money: "paid"}, code: 0, says: "executed; money paid"},
-		"failed":         {final: httpapi.Payout{Status: "failed", Money: "frozen", FailureReason: &reason}, code: 1, says: "failed for blocked; money frozen"},
-		"returned":       {final: httpapi.Payout{Status: "returned", Money: "returned"}, code: 1, says: "returned; money returned"},
-		"parked":         {final: httpapi.Payout{Status: "parked", Money: "held"}, code: 1, says: "a person decides"},
-		"API goes away":  {final: httpapi.Payout{Status: "executed", Money: "paid"}, code: 0, says: "executed", broken: true},
-		"unknown status": {final: httpapi.Payout{Status: "executed", Money: "spent elsewhere"}, code: 0, says: "money spent elsewhere"},
+		"executed":       {final: life{Life: httpapi.Life{Status: "executed", Money: "paid"}}, code: 0, says: "executed; money paid"},
+		"failed":         {final: life{Life: httpapi.Life{Status: "failed", Money: "frozen", FailureReason: &reason}}, code: 1, says: "failed for blocked; money frozen"},
+		"returned":       {final: life{Life: httpapi.Life{Status: "returned", Money: "returned"}}, code: 1, says: "returned; money returned"},
+		"parked":         {final: life{Life: httpapi.Life{Status: "parked", Money: "held"}}, code: 1, says: "a person decides"},
+		"API goes away":  {final: life{Life: httpapi.Life{Status: "executed", Money: "paid"}}, code: 0, says: "executed", broken: true},
+		"with a case":    {final: life{Life: httpapi.Life{Status: "failed", Money: "frozen", CaseID: &reason}}, code: 1, says: "a person decides: starter case blocked"},
+		"unknown status": {final: life{Life: httpapi.Life{Status: "executed", Money: "spent elsewhere"}}, code: 0, says: "money spent elsewhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var looks atomic.Int32
 			api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				p := httpapi.Payout{ID: "id-1", Status: "accepted"}
+				p := life{Transfer: httpapi.Transfer{ID: "id-1"}, Life: httpapi.Life{Status: "accepted"}}
 				if r.Method == http.MethodPost {
 					w.WriteHeader(http.StatusCreated)
 				} else {

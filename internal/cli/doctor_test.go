@@ -269,7 +269,7 @@ func TestDoctor(t *testing.T) {
 		"all is well": {func(*practice) {}, 0, "", "ok       configuration      provider http://…as client client, signing key " + signingKID + "; books on sqlite…" +
 			"ok       database           opens, is up to date, can be written; … laws of the books hold…ok       token              granted, for 1h…" +
 			"scope              the API takes the token; 2 merchant accounts…/test-signature takes our signature…" +
-			"EUR has €0.01 available (€0.01 current); GBP has £1234.56 available…holds keys on P-521…clock              agrees…" +
+			"EUR has €0.01 available (€0.01 current); GBP has £1,234.56 available…holds keys on P-521…clock              agrees…" +
 			"refuses an unsigned event\n                           → in the Console the webhook URI must lead to POST /webhooks/truelayer…" +
 			"has namespace default; closed runs are kept for 72h…all 6 are registered…sweep fires each 1m, last at 2026-"},
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"text/tabwriter"
 
 	"github.com/google/uuid"
@@ -23,14 +22,21 @@ type commands struct {
 	Credit  creditCommand  `cmd:"" help:"Credit a player's winnings."`
 	Debit   debitCommand   `cmd:"" help:"Take from a player's balance."`
 	Source  sourceCommand  `cmd:"" help:"Bind the account a player paid in from."`
-	Pay     payCommand     `cmd:"" help:"Pay a player out."`
-	Show    showCommand    `cmd:"" help:"Show a payout: where the money is, what happened, what happens next."`
-	List    listCommand    `cmd:"" help:"List payouts, newest first."`
+	Sources sourcesCommand `cmd:"" help:"List the accounts a player can be paid out to."`
 	Balance balanceCommand `cmd:"" help:"Show what a player has."`
+	Pay     payCommand     `cmd:"" help:"Pay a player out."`
+	Refund  refundCommand  `cmd:"" help:"Give a pay-in back, wholly or in part."`
+	Show    showCommand    `cmd:"" help:"Show a payout or refund: where the money is, what happened, what happens next."`
+	List    listCommand    `cmd:"" help:"List payouts or refunds, newest first."`
+	Cases   casesCommand   `cmd:"" help:"List what people are asked."`
+	Case    caseCommand    `cmd:"" help:"Show a case: what is asked, what is known, what may be decided and at which risk."`
+	Resolve resolveCommand `cmd:"" help:"Propose how to resolve a case. Another person approves."`
+	Approve approveCommand `cmd:"" help:"Approve or reject what another person proposed."`
+	Inbox   inboxCommand   `cmd:"" help:"List what the provider told us."`
 	Doctor  doctorCommand  `cmd:"" help:"Check the configuration of all programs against the real thing, and say what to change."`
 }
 
-const starterAbout = `Takes requests for payouts, and asks about them.
+const starterAbout = `Takes requests for payouts and refunds, shows them, and takes what people decide.
 
 All commands but serve and doctor go through the API: STARTER_URL says where it is (default ` + defaultURL + `), STARTER_TOKEN is your token. Exit codes: 0 done; 1 refused, or with --wait not executed; 2 wrong command line or configuration; 3 no answer from the API.`
 
@@ -153,65 +159,32 @@ func (c *sourceCommand) Run(ctx context.Context, t Terminal) error {
 	return nil
 }
 
-type showCommand struct {
+type sourcesCommand struct {
 	output
-	ID string `arg:"" help:"The payout's id."`
+	Player string `arg:"" help:"Your id of the player."`
 }
 
-func (c *showCommand) Run(ctx context.Context, t Terminal) error {
+func (c *sourcesCommand) Run(ctx context.Context, t Terminal) error {
 	api, err := newAPI(t)
 	if err != nil {
 		return err
 	}
-	var p httpapi.Payout
-	raw, err := api.call(ctx, http.MethodGet, payoutPath(c.ID), "", nil, &p)
-	if err != nil {
-		return err
-	}
-	c.show(t, raw, func() { tell(t.Out, p) })
-	return nil
-}
-
-type listCommand struct {
-	output
-	Player string `placeholder:"ID" help:"Only this player's."`
-	Status string `placeholder:"STATUS" help:"Only with this status, such as parked."`
-	Reason string `placeholder:"REASON" help:"Only with this failure reason."`
-	Key    string `placeholder:"KEY" help:"Only what was asked for with this idempotency key."`
-	Limit  int    `default:"20" help:"How many, up to 200."`
-	Cursor string `placeholder:"CURSOR" help:"Go on where the page before ended."`
-}
-
-func (c *listCommand) Run(ctx context.Context, t Terminal) error {
-	api, err := newAPI(t)
-	if err != nil {
-		return err
-	}
-	query := url.Values{"limit": {strconv.Itoa(c.Limit)}}
-	for name, value := range map[string]string{"player_id": c.Player, "status": c.Status, "failure_reason": c.Reason, "idempotency_key": c.Key, "cursor": c.Cursor} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var page httpapi.PayoutList
-	raw, err := api.call(ctx, http.MethodGet, "/v1/payouts?"+query.Encode(), "", nil, &page)
+	var list httpapi.Sources
+	raw, err := api.call(ctx, http.MethodGet, playerPath(c.Player, "payment-sources"), "", nil, &list)
 	if err != nil {
 		return err
 	}
 	c.show(t, raw, func() {
-		if len(page.Items) == 0 {
-			fmt.Fprintln(t.Out, "no payouts")
+		if len(list.Items) == 0 {
+			fmt.Fprintf(t.Out, "%s has no account bound here; bind one with `starter source`\n", c.Player)
 			return
 		}
 		w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tPLAYER\tAMOUNT\tSTATUS\tMONEY\tREASON\tCREATED")
-		for _, p := range page.Items {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.ID, p.PlayerID, money(p), p.Status, p.Money, text(p.FailureReason, "-"), when(p.CreatedAt))
+		fmt.Fprintln(w, "SOURCE\tUSER\tCURRENCY")
+		for _, s := range list.Items {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", s.PaymentSourceID, s.UserID, s.Currency)
 		}
 		w.Flush()
-		if page.NextCursor != nil {
-			fmt.Fprintf(t.Out, "more: add --cursor %s\n", *page.NextCursor)
-		}
 	})
 	return nil
 }
@@ -249,4 +222,3 @@ func (c *balanceCommand) Run(ctx context.Context, t Terminal) error {
 func playerPath(player, rest string) string {
 	return "/v1/players/" + url.PathEscape(player) + "/" + rest
 }
-func payoutPath(id string) string { return "/v1/payouts/" + url.PathEscape(id) }

@@ -9,8 +9,8 @@ import (
 	"payouts/internal/payout"
 )
 
-// next says in words what happens next to a payout. A step without words is
-// shown as it is.
+// next says in words what happens next to a payout or refund. A step without
+// words is shown as it is.
 var next = map[payout.Step]string{
 	payout.StepCreate:    "it is sent to the provider",
 	payout.StepWait:      "we wait for the provider, and ask",
@@ -32,28 +32,63 @@ var where = map[payout.MoneyAt]string{
 	payout.MoneyReturned: "returned: sent back by the bank, in the player's balance again",
 }
 
-// tell shows a payout to a person.
-func tell(w io.Writer, p httpapi.Payout) {
-	line := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "  %-9s %s\n", name, value)
-		}
+// asks says what a person is asked by a case of a kind.
+var asks = map[payout.CaseKind]string{
+	payout.CaseUnknownOutcome:    "did the provider ever get it?",
+	payout.CaseMismatch:          "is what the provider speaks of ours?",
+	payout.CaseSlow:              "why does it take so long?",
+	payout.CaseContradiction:     "which of the provider's words is true?",
+	payout.CaseUnmatchedEvent:    "whose is this event?",
+	payout.CaseUnmatchedLine:     "whose is this line of the statement?",
+	payout.CaseReturnUnconfirmed: "did the bank send it back?",
+	payout.CaseBlocked:           "may the frozen money be let go?",
+	payout.CaseExposure:          "who bears what was paid although it was credited back?",
+	payout.CaseCredentials:       "why does the provider not let us in?",
+	payout.CaseShortage:          "who puts money into the merchant account?",
+}
+
+// closes says what closes a case about which nobody can propose anything.
+var closes = map[payout.CaseKind]string{
+	payout.CaseCredentials: "mend the credentials (starter doctor says what is wrong); the first call that is let in closes it",
+	payout.CaseShortage:    "put money into the merchant account; the next payout executed from it closes it",
+}
+
+// flags is how a field that an action needs is given.
+var flags = map[string]string{"provider_payout_id": "--provider-payout-id ID"}
+
+// line shows one thing that is known about something.
+func line(w io.Writer, name, value string) {
+	if value != "" {
+		fmt.Fprintf(w, "  %-9s %s\n", name, value)
 	}
-	fmt.Fprintf(w, "payout %s\n", p.ID)
-	line("amount", fmt.Sprintf("%s to %s, reference %q", money(p), p.PlayerID, p.Beneficiary.Reference))
-	status := p.Status
-	if p.ProviderStatus != nil {
-		status += " (the provider says " + *p.ProviderStatus + ")"
+}
+
+// tell shows a payout or refund to a person, and beside it the open case where
+// it may be read.
+func tell(w io.Writer, l life, c *httpapi.Case) {
+	fmt.Fprintf(w, "%s %s\n", l.kind(), l.ID)
+	about, reference := "", l.Beneficiary.Reference
+	if l.kind() == payout.KindRefund {
+		about, reference = " of the pay-in "+l.PaymentID, l.Reference
 	}
-	line("status", status)
-	line("reason", text(p.FailureReason, ""))
-	line("money", word(where, payout.MoneyAt(p.Money)))
-	line("next", upcoming(p))
-	line("case", text(p.CaseID, ""))
-	line("created", when(p.CreatedAt))
-	line("workflow", p.WorkflowID)
+	line(w, "amount", fmt.Sprintf("%s to %s%s, reference %q", l.money(), l.PlayerID, about, reference))
+	status := l.Status
+	if l.ProviderStatus != nil {
+		status += " (the provider says " + *l.ProviderStatus + ")"
+	}
+	line(w, "status", status)
+	line(w, "reason", text(l.FailureReason, ""))
+	line(w, "money", word(where, payout.MoneyAt(l.Money)))
+	line(w, "next", upcoming(l))
+	line(w, "case", text(l.CaseID, ""))
+	if c != nil {
+		line(w, "", fmt.Sprintf("%s for %s, %s acts: %s", c.Kind, age(c.AgeSeconds), c.Team, word(asks, payout.CaseKind(c.Kind))))
+		line(w, "", c.Why)
+	}
+	line(w, "created", when(l.CreatedAt))
+	line(w, "workflow", l.WorkflowID)
 	fmt.Fprintln(w, "attempts")
-	for _, a := range p.Attempts {
+	for _, a := range l.Attempts {
 		sent := "never sent"
 		if a.FirstSentAt != nil {
 			sent = fmt.Sprintf("sent %s, %d in all", when(*a.FirstSentAt), a.Sends)
@@ -67,33 +102,45 @@ func tell(w io.Writer, p httpapi.Payout) {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, "timeline")
-	for _, m := range p.Timeline {
-		fmt.Fprintf(w, "  %s  %-10s  %s\n", when(m.At), m.Status, m.What)
-	}
-	fmt.Fprintf(w, "the player may be told: %s\n", p.PlayerMessage)
 }
 
-func upcoming(p httpapi.Payout) string {
-	said := word(next, payout.Step(p.NextStep))
-	if p.NextStepAt == nil {
+// tellTimeline shows what happened, and what the player may be told.
+func tellTimeline(w io.Writer, l life) {
+	fmt.Fprintln(w, "timeline")
+	for _, m := range l.Timeline {
+		fmt.Fprintf(w, "  %s  %-10s  %s\n", when(m.At), m.Status, m.What)
+	}
+	fmt.Fprintf(w, "the player may be told: %s\n", l.PlayerMessage)
+}
+
+// upcoming says what happens next, or who decides where nothing does.
+func upcoming(l life) string {
+	step := payout.Step(l.NextStep)
+	if l.CaseID != nil && (step == payout.StepDone || step == payout.StepPark) {
+		return "a person decides: starter case " + *l.CaseID
+	}
+	said := word(next, step)
+	if l.NextStepAt == nil {
 		return said
 	}
-	if in := time.Until(*p.NextStepAt).Round(time.Second); in > 0 {
-		return fmt.Sprintf("%s, at %s (in %s)", said, when(*p.NextStepAt), in)
+	if in := time.Until(*l.NextStepAt).Round(time.Second); in > 0 {
+		return fmt.Sprintf("%s, at %s (in %s)", said, when(*l.NextStepAt), in)
 	}
 	return said + ", now"
 }
 
-// outcome is the last line about a payout that was followed.
-func outcome(p httpapi.Payout) string {
+// outcome is the last line about a payout or refund that was followed.
+func outcome(l life) string {
 	reason := ""
-	if p.FailureReason != nil {
-		reason = " for " + *p.FailureReason
+	if l.FailureReason != nil {
+		reason = " for " + *l.FailureReason
 	}
-	end := fmt.Sprintf("%s%s; money %s", p.Status, reason, word(where, payout.MoneyAt(p.Money)))
-	if p.Status == string(payout.StatusParked) {
-		end += fmt.Sprintf("\na person decides; look again with: starter show %s", p.ID)
+	end := fmt.Sprintf("%s%s; money %s", l.Status, reason, word(where, payout.MoneyAt(l.Money)))
+	switch {
+	case l.CaseID != nil:
+		end += "\na person decides: starter case " + *l.CaseID
+	case l.Status == string(payout.StatusParked):
+		end += "\na person decides; look again with: starter show " + l.ID
 	}
 	return end
 }
@@ -112,8 +159,6 @@ func text(s *string, otherwise string) string {
 	}
 	return *s
 }
-
-func money(p httpapi.Payout) string { return amount(p.Amount, payout.Currency(p.Currency)) }
 
 func amount(minor int64, c payout.Currency) string {
 	return payout.Money{Minor: minor, Currency: c}.String()

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,9 +27,17 @@ type Ledger interface {
 	Sources(ctx context.Context, caller, playerID string) ([]payout.Source, error)
 	Accept(ctx context.Context, r payout.Request, merchantAccountID string, bindFirstUse bool) (p ledger.Payout, replayed bool, err error)
 	AcceptedBefore(ctx context.Context, r payout.Request) (p ledger.Payout, found bool, err error)
+	AcceptRefund(ctx context.Context, r payout.RefundRequest, merchantAccountID string) (p ledger.Payout, replayed bool, err error)
+	RefundAcceptedBefore(ctx context.Context, r payout.RefundRequest) (p ledger.Payout, found bool, err error)
 	BookedBefore(ctx context.Context, kind ledger.TransactionKind, m payout.Movement) (t ledger.Transaction, found bool, err error)
 	Payout(ctx context.Context, caller string, kind payout.Kind, id payout.ID) (ledger.Payout, error)
 	Payouts(ctx context.Context, kind payout.Kind, f ledger.Filter) (items []ledger.Payout, nextCursor string, err error)
+	Cases(ctx context.Context, f ledger.CaseFilter) (items []ledger.Case, nextCursor string, err error)
+	Case(ctx context.Context, id string) (ledger.Case, error)
+	Propose(ctx context.Context, p payout.Proposal) (r ledger.Resolution, replayed bool, err error)
+	Decide(ctx context.Context, a payout.Approval) (r ledger.Resolution, news payout.Stored, err error)
+	Inbox(ctx context.Context, f ledger.InboxFilter) (items []ledger.InboxItem, nextCursor string, err error)
+	Audit(ctx context.Context, cursor int64, limit int) ([]ledger.AuditLine, error)
 	Transactions(ctx context.Context, cursor int64, limit int) ([]ledger.Transaction, error)
 	Check(ctx context.Context) ([]ledger.Invariant, error)
 }
@@ -41,14 +48,19 @@ type Options struct {
 	Callers      Callers
 	Limits       payout.Limits
 	BindFirstUse bool // optional: a payout binds its payment source when nobody has
-	// Start starts the run of an accepted payout; safe to repeat. When it
-	// fails the payout is accepted all the same: the sweeper starts it.
-	Start   func(ctx context.Context, p ledger.Payout) error
+	// Start starts the run of an accepted payout or refund; safe to repeat.
+	// When it fails it is accepted all the same: the sweeper starts it.
+	Start func(ctx context.Context, p ledger.Payout) error
+	// Wake tells the run of a payout or refund that people decided about it;
+	// safe to repeat. When it fails, the sweeper repeats it.
+	Wake    func(ctx context.Context, s payout.Stored) error
 	Logger  *zap.Logger
-	Metrics *Metrics // optional
+	Metrics *Metrics         // optional
+	Now     func() time.Time // optional: the clock of the books; default time.Now
 }
 
-// startWithin bounds how long a caller waits for the run to start.
+// startWithin bounds how long a caller waits for the run to start or to be
+// told.
 const startWithin = 2 * time.Second
 
 type api struct {
@@ -58,6 +70,9 @@ type api struct {
 
 // NewAPI is the door for game backends and people.
 func NewAPI(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Payouts", "1")
 	config.Info.Description = about
@@ -71,6 +86,9 @@ func NewAPI(o Options) http.Handler {
 	a.huma.UseMiddleware(a.admit)
 	a.players()
 	a.payouts()
+	a.refunds()
+	a.cases()
+	a.watch()
 	a.books()
 
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own refusals: admit and add leave it nothing to refuse
@@ -98,6 +116,7 @@ type route struct {
 	roles        []Role // who may; empty: everybody with a token
 	body         any    // a request struct, as an example; nil: no body
 	created      bool   // answers 201, and 200 to a repeat
+	once         bool   // a repeat is refused
 	problems     []kind // beside those every endpoint has
 }
 
@@ -144,7 +163,7 @@ func add[I, O any](a *api, rt route, do func(context.Context, *I) (*O, error)) {
 		documented.RequestBody = a.requestBody(rt.body) // after Register, which would read and judge the body itself
 	}
 	if rt.created {
-		documentRepeat(documented)
+		documentCreated(documented, !rt.once)
 	}
 }
 
@@ -184,7 +203,7 @@ func checkParameters(op *huma.Operation, r *http.Request) payout.Problems {
 	var wrong payout.Problems
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return payout.Problems{{Field: "query", Want: "name=value pairs joined by &, percent-encoded"}}
+		return payout.Problems{{Field: "query", Want: "want name=value pairs joined by &, percent-encoded"}}
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		known := slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name })
@@ -192,11 +211,11 @@ func checkParameters(op *huma.Operation, r *http.Request) payout.Problems {
 		case !known:
 			wrong = append(wrong, payout.Problem{Field: shown(name), Want: "is not a parameter here; remove it or correct its name"})
 		case len(query[name]) > 1:
-			wrong = append(wrong, payout.Problem{Field: name, Want: "one value; it is given twice"})
+			wrong = append(wrong, payout.Problem{Field: name, Want: "want one value; it is given twice"})
 		}
 	}
 	if len(r.Header.Values("Idempotency-Key")) > 1 {
-		wrong = append(wrong, payout.Problem{Field: "Idempotency-Key", Want: "one header; it is given twice"})
+		wrong = append(wrong, payout.Problem{Field: "Idempotency-Key", Want: "want one header; it is given twice"})
 	}
 	return wrong
 }
@@ -229,20 +248,3 @@ type statusOnly struct {
 func (s *statusOnly) Header() http.Header         { return s.header }
 func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 func (s *statusOnly) WriteHeader(status int)      { s.status = status }
-
-// limitOf reads a page size.
-func limitOf(p *payout.Problems, text string) int {
-	if text == "" {
-		return defaultLimit
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxLimit {
-		*p = append(*p, payout.Problem{Field: "limit", Want: fmt.Sprintf("a whole number from 1 to %d; without it %d", maxLimit, defaultLimit)})
-	}
-	return n
-}
-
-const (
-	defaultLimit = 50
-	maxLimit     = 200
-)

@@ -26,11 +26,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if charset, ok := params["charset"]; err != nil || media != "application/json" || (ok && !strings.EqualFold(charset, "utf-8")) {
 		return nil, unsupportedMedia.problem(fmt.Sprintf("Content-Type is %q; want application/json", r.Header.Get("Content-Type")),
-			payout.Problem{Field: "Content-Type", Want: "application/json"})
+			payout.Problem{Field: "Content-Type", Want: "want application/json"})
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, unsupportedMedia.problem(fmt.Sprintf("Content-Encoding is %q; want none", encoding),
-			payout.Problem{Field: "Content-Encoding", Want: "no header: the body uncompressed"})
+			payout.Problem{Field: "Content-Encoding", Want: "want no header: the body uncompressed"})
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
@@ -102,7 +102,7 @@ func (d *decoder) object(raw *json.Decoder, at string) (map[string]json.RawMessa
 		}
 		field := name.(string) // what More announces inside an object is a name
 		if _, twice := fields[field]; twice {
-			d.repeated = append(d.repeated, payout.Problem{Field: at + shown(field), Want: "one value; it is given twice"})
+			d.repeated = append(d.repeated, payout.Problem{Field: at + shown(field), Want: "want one value; it is given twice"})
 		}
 		fields[field] = value
 		if nested := bytes.TrimSpace(value); len(nested) > 0 && nested[0] == '{' && at == "" {
@@ -160,6 +160,12 @@ func (d *decoder) value(at string, raw json.RawMessage, into reflect.Value) {
 		default:
 			into.SetInt(n)
 		}
+	case reflect.Int:
+		n, err := strconv.Atoi(string(raw)) // JSON writes no integer that Atoi reads otherwise
+		if err != nil {
+			d.wrongf(at, "%s: want %s", shown(string(raw)), wanted(reflect.Int))
+		}
+		into.SetInt(int64(n))
 	case reflect.Map:
 		var pairs map[string]json.RawMessage
 		if json.Unmarshal(raw, &pairs) != nil {
@@ -199,6 +205,8 @@ func wanted(k reflect.Kind) string {
 		return "an object of text values"
 	case reflect.Struct:
 		return "an object"
+	case reflect.Int:
+		return "a whole number without fraction, exponent or quotes"
 	}
 	return "a whole number of minor units (pence, cents) without fraction, exponent or quotes"
 }

@@ -2,13 +2,10 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"payouts/internal/ledger"
-	"payouts/internal/payout"
 )
 
 // Check is the laws of the books and whether they hold.
@@ -38,19 +35,7 @@ type Posting struct {
 }
 
 // TransactionList is one page, by position.
-type TransactionList struct {
-	Items      []Transaction `json:"items" nullable:"false"`
-	NextCursor *string       `json:"next_cursor" doc:"The last position of this page; null when there may be no more. To follow the books, ask again with the last position you have seen as cursor"`
-}
-
-type checkOutput struct{ Body Check }
-
-type transactionsInput struct {
-	Cursor string `query:"cursor" doc:"Positions after this one; without it from the beginning" example:"17"`
-	Limit  string `query:"limit" doc:"Page size, 1 to 200; without it 50" example:"50"`
-}
-
-type transactionsOutput struct{ Body TransactionList }
+type TransactionList Positions[Transaction]
 
 // readers may see what belongs to no one caller.
 var readers = []Role{RoleOperator, RoleSupport, RoleAuditor}
@@ -67,9 +52,9 @@ func (a *api) books() {
 	}, a.transactions)
 }
 
-func (a *api) check(ctx context.Context, _ *struct{}) (*checkOutput, error) {
+func (a *api) check(ctx context.Context, _ *struct{}) (*output[Check], error) {
 	laws, err := a.Ledger.Check(ctx)
-	out := &checkOutput{Check{OK: true, Invariants: []ledger.Invariant{}}}
+	out := &output[Check]{Check{OK: true, Invariants: []ledger.Invariant{}}}
 	for _, law := range laws {
 		if law.Examples == nil {
 			law.Examples = []string{}
@@ -80,30 +65,9 @@ func (a *api) check(ctx context.Context, _ *struct{}) (*checkOutput, error) {
 	return out, err
 }
 
-func (a *api) transactions(ctx context.Context, in *transactionsInput) (*transactionsOutput, error) {
-	var wrong payout.Problems
-	limit, after := limitOf(&wrong, in.Limit), int64(0)
-	if in.Cursor != "" {
-		var err error
-		if after, err = strconv.ParseInt(in.Cursor, 10, 64); err != nil || after < 0 {
-			wrong = append(wrong, payout.Problem{Field: "cursor", Want: "a position: a whole number from 0"})
-		}
-	}
-	if err := together(nil, wrong); err != nil {
-		return nil, err
-	}
-	transactions, err := a.Ledger.Transactions(ctx, after, limit)
-	if err != nil {
-		return nil, invalidParameter(err)
-	}
-	out := &transactionsOutput{TransactionList{Items: []Transaction{}}}
-	for _, t := range transactions {
-		out.Body.Items = append(out.Body.Items, transactionView(t))
-	}
-	if n := len(transactions); n == limit {
-		out.Body.NextCursor = orNull(strconv.FormatInt(transactions[n-1].Position, 10))
-	}
-	return out, nil
+func (a *api) transactions(ctx context.Context, in *positionsInput) (*output[TransactionList], error) {
+	list, err := positions(ctx, in, a.Ledger.Transactions, func(t ledger.Transaction) int64 { return t.Position }, transactionView)
+	return &output[TransactionList]{TransactionList(list)}, err
 }
 
 func transactionView(t ledger.Transaction) Transaction {
@@ -119,14 +83,4 @@ func transactionView(t ledger.Transaction) Transaction {
 		v.Attempt = &t.Attempt
 	}
 	return v
-}
-
-// invalidParameter is what the ledger refuses in a list: a parameter, such as
-// a cursor that is not one of its own.
-func invalidParameter(err error) error {
-	var wrong payout.Problems
-	if errors.As(err, &wrong) {
-		return invalid(wrong)
-	}
-	return err
 }

@@ -11,11 +11,11 @@ import (
 type Role string
 
 const (
-	// RoleBackend is a game backend: writes and sees its own players and payouts.
+	// RoleBackend is a game backend: writes and sees its own players, payouts and refunds.
 	RoleBackend Role = "backend"
-	// RoleOperator is one person of treasury or operations: reads everything.
+	// RoleOperator is one person of treasury, operations or compliance: reads everything and decides cases, together with another.
 	RoleOperator Role = "operator"
-	// RoleSupport is player support: reads everything.
+	// RoleSupport is player support: reads everything but the audit.
 	RoleSupport Role = "support"
 	// RoleAuditor is compliance or audit: reads everything.
 	RoleAuditor Role = "auditor"

@@ -14,7 +14,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -33,9 +35,12 @@ type house struct {
 	file   string
 	with   httpapi.Options
 
+	ahead atomic.Int64 // how far the books' clock is ahead of ours
+
 	mu      sync.Mutex
 	started []payout.ID
-	refuse  error // what starting a run comes to
+	woken   []payout.Stored
+	refuse  error // what starting or waking a run comes to
 }
 
 const (
@@ -61,21 +66,27 @@ func newHouse(t *testing.T, change ...func(*httpapi.Options)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.ledger, err = ledger.Open(t.Context(), ledger.Options{URL: "sqlite:" + h.file, Seal: seal, Encode: truelayer.CreateBody})
+	h.ledger, err = ledger.Open(t.Context(), ledger.Options{URL: "sqlite:" + h.file, Seal: seal, Encode: truelayer.Body, Now: h.now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := httpapi.Options{
-		Ledger: h.ledger, Limits: limits, Logger: zap.NewNop(),
+		Ledger: h.ledger, Limits: limits, Logger: zap.NewNop(), Now: h.now,
 		Callers: callers{
 			"game-token": {Name: "game", Role: httpapi.RoleBackend}, "rival-token": {Name: "rival", Role: httpapi.RoleBackend},
-			"operator-token": {Name: "ann", Role: httpapi.RoleOperator}, "support-token": {Name: "sue", Role: httpapi.RoleSupport},
+			"operator-token": {Name: "ann", Role: httpapi.RoleOperator}, "second-token": {Name: "bob", Role: httpapi.RoleOperator}, "support-token": {Name: "sue", Role: httpapi.RoleSupport},
 			"auditor-token": {Name: "aud", Role: httpapi.RoleAuditor},
 		},
 		Start: func(_ context.Context, p ledger.Payout) error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.started = append(h.started, p.ID)
+			return h.refuse
+		},
+		Wake: func(_ context.Context, s payout.Stored) error {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.woken = append(h.woken, s)
 			return h.refuse
 		},
 	}
@@ -87,6 +98,9 @@ func newHouse(t *testing.T, change ...func(*httpapi.Options)) *house {
 	h.serve()
 	return h
 }
+
+// now is the clock of the books.
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
 // serve opens the API as it is configured. Called again, it is a new process
 // on the same books.
@@ -165,6 +179,79 @@ func (h *house) furnish() {
 func wish(changes ...string) string {
 	body := `{"player_id":"p1","amount_in_minor":1000,"currency":"GBP","beneficiary":{"user_id":"user-p1","payment_source_id":"source-p1","reference":"WIN 1"}}`
 	return strings.NewReplacer(changes...).Replace(body)
+}
+
+// refundWish is a good body for a refund of p1's pay-in.
+func refundWish(changes ...string) string {
+	body := `{"payment_id":"pay-in-1","amount_in_minor":1000,"currency":"GBP","player_id":"p1","reference":"BACK 1"}`
+	return strings.NewReplacer(changes...).Replace(body)
+}
+
+// done stops the test at an error of the books.
+func (h *house) done(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// blocked is a payout that a regulatory stop ended, and its open case.
+func (h *house) blocked(key string) (httpapi.Payout, httpapi.Case) {
+	h.t.Helper()
+	var p httpapi.Payout
+	h.must(201, h.ask("POST", "/v1/payouts", "game-token", wish(), "Idempotency-Key: "+key)).read(h.t, &p)
+	id := payout.ID(p.ID)
+	send, _, err := h.ledger.OpenSend(h.t.Context(), id, time.Now().Add(time.Hour))
+	h.done(err)
+	_, err = h.ledger.CloseSend(h.t.Context(), send, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + key, Raw: []byte("{}")})
+	h.done(err)
+	_, err = h.ledger.Judge(h.t.Context(), id, payout.Heard{By: "test", Words: []payout.Asked{{Attempt: 1, Word: payout.Word{
+		ProviderID: "their-" + key, Status: "failed", Reason: payout.ReasonBlocked, Money: payout.Money{Minor: p.Amount, Currency: payout.Currency(p.Currency)},
+		AskedAt: time.Now(), DecidedAt: time.Now(), Raw: []byte("{}")}}}})
+	h.done(err)
+	_, err = h.ledger.Freeze(h.t.Context(), id)
+	h.done(err)
+	h.must(200, h.ask("GET", "/v1/payouts/"+p.ID, "game-token", "")).read(h.t, &p)
+	if p.CaseID == nil {
+		h.t.Fatalf("blocked without a case: %+v", p)
+	}
+	return p, h.one(*p.CaseID)
+}
+
+// one reads a case.
+func (h *house) one(id string) (c httpapi.Case) {
+	h.t.Helper()
+	h.must(200, h.ask("GET", "/v1/cases/"+id, "operator-token", "")).read(h.t, &c)
+	return c
+}
+
+// stranger is an event about a payout nobody asked for, and the case it
+// becomes.
+func (h *house) stranger(providerID string) httpapi.Case {
+	h.t.Helper()
+	_, err := h.ledger.StoreNews(h.t.Context(), payout.News{EventID: "event-" + providerID, Type: "payout_executed", ProviderID: providerID, Status: "executed", Body: []byte(providerID)})
+	h.done(err)
+	h.ahead.Add(int64(time.Hour))
+	_, err = h.ledger.OpenUnmatched(h.t.Context(), 10)
+	h.done(err)
+	var list httpapi.CaseList
+	h.must(200, h.ask("GET", "/v1/cases?kind=unmatched_event&status=open", "operator-token", "")).read(h.t, &list)
+	for _, c := range list.Items {
+		if c.Subject != nil && *c.Subject == providerID {
+			return h.one(c.ID)
+		}
+	}
+	h.t.Fatalf("no case about %s: %+v", providerID, list)
+	return httpapi.Case{}
+}
+
+// carriesOut is the step of the payout's run that an approval wakes.
+func (h *house) carriesOut(id string) {
+	h.t.Helper()
+	asking, err := h.ledger.Read(h.t.Context(), payout.ID(id))
+	h.done(err)
+	_, err = h.ledger.Judge(h.t.Context(), payout.ID(id), payout.Heard{Inbox: asking.Inbox, Approved: asking.Approved, By: "ReconcilePayout"})
+	h.done(err)
 }
 
 // dump is everything in the database, so that two are equal only when nothing

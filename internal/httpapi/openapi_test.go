@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"payouts/internal/payout"
 )
 
 // The document is OpenAPI 3.1, describes every route with words, roles'
@@ -69,22 +71,30 @@ func TestOpenAPI(t *testing.T) {
 					t.Errorf("%s: %s is not described", route, status)
 				}
 			}
-			// The example is taken as it stands, but for its source.
-			path := strings.NewReplacer("{player_id}", "player-42", "{payment_source_id}", "62d7b5f2-8d3a-4c5d-9a2e-0c8f6a1b7e11").Replace(path)
+			// The example is taken as it stands, but for its source or its case.
+			token, path := "game-token", strings.NewReplacer("{player_id}", "player-42", "{payment_source_id}", "62d7b5f2-8d3a-4c5d-9a2e-0c8f6a1b7e11",
+				"{id}", "0cd1b0f7-71bc-4d24-b209-95259dadcc20", "{number}", "1").Replace(path)
+			wanted := []int{201, 422}
+			if strings.HasPrefix(path, "/v1/cases/") {
+				token, wanted = "operator-token", []int{404}
+			}
 			example := op.RequestBody.Content["application/json"].Examples["example"].Value
-			if got := h.ask(strings.ToUpper(method), path, "game-token", string(example), "Idempotency-Key: example"); got.status != 201 && got.status != 422 {
+			if got := h.ask(strings.ToUpper(method), path, token, string(example), "Idempotency-Key: example"); !slices.Contains(wanted, got.status) {
 				t.Errorf("%s: the example %s answers %d %s", route, example, got.status, got.body)
 			}
-			if op.Responses["201"].Description == "" || op.Responses["200"].Description == "" && method == "post" {
-				t.Errorf("%s: first and repeat are not both described", route)
+			_, repeat := op.Responses["200"]
+			if decides := strings.HasSuffix(path, "/approvals"); op.Responses["201"].Description == "" || repeat == decides {
+				t.Errorf("%s: what first and repeat are answered is not described", route)
 			}
 		}
 	}
 	slices.Sort(routes)
 	want := []string{
+		"GET /v1/audit", "GET /v1/cases", "GET /v1/cases/{id}", "GET /v1/inbox",
 		"GET /v1/ledger/check", "GET /v1/ledger/transactions", "GET /v1/payouts", "GET /v1/payouts/{id}",
-		"GET /v1/players/{player_id}/balances", "GET /v1/players/{player_id}/payment-sources",
-		"POST /v1/payouts", "POST /v1/players/{player_id}/credits", "POST /v1/players/{player_id}/debits",
+		"GET /v1/players/{player_id}/balances", "GET /v1/players/{player_id}/payment-sources", "GET /v1/refunds", "GET /v1/refunds/{id}",
+		"POST /v1/cases/{id}/resolutions", "POST /v1/cases/{id}/resolutions/{number}/approvals",
+		"POST /v1/payouts", "POST /v1/players/{player_id}/credits", "POST /v1/players/{player_id}/debits", "POST /v1/refunds",
 		"PUT /v1/players/{player_id}/payment-sources/{payment_source_id}",
 	}
 	if !slices.Equal(routes, want) {
@@ -95,8 +105,22 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s leads nowhere", reference)
 		}
 	}
-	if _, ok := document.Components.Schemas["PayoutRequest"]["additionalProperties"].(bool); !ok {
-		t.Error("PayoutRequest does not say that unknown fields are refused")
+	for _, name := range []string{"PayoutRequest", "RefundRequest", "ResolutionRequest", "ApprovalRequest"} {
+		if _, ok := document.Components.Schemas[name]["additionalProperties"].(bool); !ok {
+			t.Errorf("%s does not say that unknown fields are refused", name)
+		}
+	}
+	// What may be named is named, whatever the vocabulary learns.
+	described := fmt.Sprint(document.Components.Schemas["Case"], document.Components.Schemas["Offer"])
+	for _, kind := range payout.CaseKinds() {
+		if !strings.Contains(described, string(kind)) || !strings.Contains(described, kind.Team()) {
+			t.Errorf("the kind %s, or its team %s, is not described", kind, kind.Team())
+		}
+	}
+	for _, action := range payout.Actions() {
+		if !strings.Contains(described, string(action)) {
+			t.Errorf("the action %s is not described", action)
+		}
 	}
 	for _, foreign := range []string{"$schema", "ErrorModel", "ErrorDetail"} {
 		if strings.Contains(string(a.body), foreign) {
@@ -111,10 +135,17 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	h := newHouse(t)
 	h.furnish()
 	first := h.must(201, h.ask("POST", "/v1/payouts", "game-token", wish(), "Idempotency-Key: k"))
+	refund := h.must(201, h.ask("POST", "/v1/refunds", "game-token", refundWish(), "Idempotency-Key: k"))
+	blocked, blockedCase := h.blocked("b")
+	proposed := h.must(201, h.ask("POST", "/v1/cases/"+blockedCase.ID+"/resolutions", "operator-token",
+		fmt.Sprintf(`{"action":"release_frozen","reason":"cleared","version":%d}`, blockedCase.Version)))
+	unmatched := h.stranger("their-own")
 	document := decoded(t, h.must(200, h.ask("GET", "/openapi.json", "", "")).body).(map[string]any)
 	schemas := document["components"].(map[string]any)["schemas"].(map[string]any)
 	for path, schema := range map[string]string{
 		first.header.Get("Location"): "Payout", "/v1/payouts": "PayoutList", "/v1/players/p1/balances": "Balances", "/v1/players/p1/payment-sources": "Sources",
+		refund.header.Get("Location"): "Refund", "/v1/refunds": "RefundList", "/v1/payouts/" + blocked.ID: "Payout",
+		"/v1/cases": "CaseList", "/v1/cases/" + blockedCase.ID: "Case", "/v1/cases/" + unmatched.ID: "Case", "/v1/inbox": "InboxList", "/v1/audit": "AuditList",
 		"/v1/ledger/check": "Check", "/v1/ledger/transactions": "TransactionList", "/v1/payouts/x": "Problem",
 	} {
 		answer := h.ask("GET", path, "operator-token", "")
@@ -122,8 +153,10 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 			t.Errorf("GET %s: %s in %s", path, wrong, answer.body)
 		}
 	}
-	for _, wrong := range compare(schemas, map[string]any{"$ref": "#/components/schemas/Payout"}, decoded(t, first.body), "Payout") {
-		t.Errorf("POST /v1/payouts: %s in %s", wrong, first.body)
+	for schema, body := range map[string][]byte{"Payout": first.body, "Refund": refund.body, "Resolution": proposed.body} {
+		for _, wrong := range compare(schemas, map[string]any{"$ref": "#/components/schemas/" + schema}, decoded(t, body), schema) {
+			t.Errorf("POST: %s in %s", wrong, body)
+		}
 	}
 }
 

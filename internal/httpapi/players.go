@@ -81,8 +81,6 @@ type sourceInput struct {
 	PaymentSourceID string `path:"payment_source_id" doc:"The provider's id of the account that paid in" example:"62d7b5f2-8d3a-4c5d-9a2e-0c8f6a1b7e11"`
 }
 
-type balancesOutput struct{ Body Balances }
-type sourcesOutput struct{ Body Sources }
 type sourceOutput struct {
 	Status int
 	Body   Source
@@ -169,7 +167,7 @@ func created(replayed bool) (status int, mark string) {
 	return http.StatusCreated, ""
 }
 
-func (a *api) balances(ctx context.Context, in *PlayerPath) (*balancesOutput, error) {
+func (a *api) balances(ctx context.Context, in *PlayerPath) (*output[Balances], error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}
@@ -177,7 +175,7 @@ func (a *api) balances(ctx context.Context, in *PlayerPath) (*balancesOutput, er
 	if balances == nil {
 		balances = []ledger.Balance{}
 	}
-	return &balancesOutput{Balances{balances}}, err
+	return &output[Balances]{Balances{balances}}, err
 }
 
 func (a *api) bindSource(ctx context.Context, in *sourceInput) (*sourceOutput, error) {
@@ -195,16 +193,12 @@ func (a *api) bindSource(ctx context.Context, in *sourceInput) (*sourceOutput, e
 	return &sourceOutput{status, sourceView(s)}, err
 }
 
-func (a *api) sources(ctx context.Context, in *PlayerPath) (*sourcesOutput, error) {
+func (a *api) sources(ctx context.Context, in *PlayerPath) (*output[Sources], error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}
 	sources, err := a.Ledger.Sources(ctx, callerFrom(ctx).scope(), in.PlayerID)
-	out := &sourcesOutput{Sources{Items: []Source{}}}
-	for _, s := range sources {
-		out.Body.Items = append(out.Body.Items, sourceView(s))
-	}
-	return out, err
+	return &output[Sources]{Sources{Items: views(sources, sourceView)}}, err
 }
 
 func (in *PlayerPath) check() error {

@@ -66,7 +66,7 @@ var (
 	unauthorized = kind{"unauthorized", 401, "No valid token",
 		"The request carries no bearer token, or one that is not known here. Send the header Authorization: Bearer <token>."}
 	forbidden = kind{"forbidden", 403, "Not with this role",
-		"The token is known, but its role may not do this. Game backends (role backend) write and see their own players and payouts; operator, support and auditor read everything and create nothing."}
+		"The token is known, but its role may not do this. Game backends (role backend) write and see their own players, payouts and refunds; operators read everything and decide cases; support and auditors read."}
 	notFound = kind{"not-found", 404, "Not found",
 		"There is no such thing here, or it belongs to another caller. A player belongs to the caller that first named it."}
 	methodNotAllowed = kind{"method-not-allowed", 405, "Method not allowed",
@@ -83,11 +83,29 @@ var (
 		"Money goes only back to an account that paid in: the payment source must be bound to this player, with the same user_id and currency. Nothing was written. Bind it first with PUT /v1/players/{player_id}/payment-sources/{payment_source_id}."}
 	balanceTooLarge = kind{"balance-too-large", 422, "The balance would not fit",
 		"The sum would not fit 64 bits of minor units. Nothing was written."}
+	samePerson = kind{"same-person", 403, "Another person must decide",
+		"Nobody approves his own proposal. Nothing was written. Ask another operator: starter approve, with his own token."}
+	staleVersion = kind{"stale-version", 409, "It moved on since you looked",
+		"A resolution is bound to the version that the person looked at, and the payout or the case has another by now. Nothing was written. Read the case again, and decide again by what it shows."}
+	caseClosed = kind{"case-closed", 409, "The case is closed",
+		"News or people answered it already; closed_by says which. Nothing was written."}
+	proposalOpen = kind{"proposal-open", 409, "Another proposal is open",
+		"A case has one open proposal at a time, and this one has another, which waits for its second person or is being carried out. Nothing was written. Approve or reject that one, or wait until it is done."}
+	alreadyDecided = kind{"already-decided", 409, "The proposal is decided",
+		"It was approved or rejected already, perhaps by your own request whose answer was lost; the case shows by whom. Nothing was written."}
+	actionNotOffered = kind{"action-not-offered", 422, "The action does not answer this case",
+		"The case lists the actions it may be resolved with as things are now, and why others do not hold. Nothing was written. detail says what is missing."}
 	internalError = kind{"internal-error", 500, "Something went wrong here",
-		"The fault is ours and is in our log. It is not known whether something was written: repeat the request with the same Idempotency-Key and body, which is always safe."}
+		"The fault is ours and is in our log. It is not known whether something was written: repeat the request with the same Idempotency-Key, where it takes one, and the same body; that is always safe."}
 	kinds = []kind{malformedBody, invalidRequest, unauthorized, forbidden, notFound, methodNotAllowed, keyReused,
-		bodyTooLarge, unsupportedMedia, balanceTooLow, sourceRefused, balanceTooLarge, internalError}
+		bodyTooLarge, unsupportedMedia, balanceTooLow, sourceRefused, balanceTooLarge, samePerson, staleVersion, caseClosed, proposalOpen, alreadyDecided, actionNotOffered, internalError}
 )
+
+// refusals are what the books say to a person who decides.
+var refusals = map[payout.RefusalKind]kind{
+	payout.RefusalStale: staleVersion, payout.RefusalClosed: caseClosed, payout.RefusalOpen: proposalOpen,
+	payout.RefusalDecided: alreadyDecided, payout.RefusalSamePerson: samePerson, payout.RefusalNotOffered: actionNotOffered,
+}
 
 func (k kind) problem(detail string, errs ...payout.Problem) *Problem {
 	p := &Problem{Type: problemPath + k.slug, Title: k.title, Status: k.status, Detail: detail}
@@ -113,25 +131,28 @@ func problemOf(err error) *Problem {
 		known    *Problem
 		conflict *payout.KeyConflict
 		refused  payout.Problems
+		decision *payout.Refusal
 	)
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &conflict):
 		return keyReused.problem("nothing was written", payout.Problem{
-			Field: conflict.Field, Want: "the same value as in the first request with this Idempotency-Key, or a new key"})
+			Field: conflict.Field, Want: "want the same value as in the first request with this Idempotency-Key, or a new key"})
+	case errors.As(err, &decision) && refusals[decision.Kind].slug != "":
+		return refusals[decision.Kind].problem(decision.Why + "; nothing was written")
 	case errors.As(err, &refused):
 		return sourceRefused.problem("nothing was written", refused...)
 	case errors.Is(err, payout.ErrBalanceTooLow):
 		return balanceTooLow.problem("the player has less available than asked for; nothing was written", payout.Problem{
-			Field: "amount_in_minor", Want: "at most the player's available balance in this currency"})
+			Field: "amount_in_minor", Want: "want at most the player's available balance in this currency"})
 	case errors.Is(err, payout.ErrNotFound):
 		return notFound.problem("there is no such thing here, or it belongs to another caller")
 	case errors.Is(err, payout.ErrOverflow):
 		return balanceTooLarge.problem("nothing was written", payout.Problem{
-			Field: "amount_in_minor", Want: "an amount whose sum with the balance fits 64 bits"})
+			Field: "amount_in_minor", Want: "want an amount whose sum with the balance fits 64 bits"})
 	}
-	p := internalError.problem("repeat the request with the same Idempotency-Key; that is always safe")
+	p := internalError.problem("repeat the request as it was; that is always safe")
 	p.cause = err
 	return p
 }

@@ -25,8 +25,9 @@ const maxWebhook = 256 << 10
 const wakeWithin = 2 * time.Second
 
 // ErrNotAuthentic is what WebhookOptions.Verify wraps when an event is surely
-// not the provider's. Any other error means that it could not find out.
-var ErrNotAuthentic = errors.New("not authentic")
+// not the provider's. Any other error means that it could not find out. What
+// it wraps beside says why, so this says only whose word it is.
+var ErrNotAuthentic = errors.New("verify webhook")
 
 // WebhookOptions is what NewWebhooks needs. All fields are required unless
 // marked.
@@ -38,7 +39,7 @@ type WebhookOptions struct {
 	Store func(ctx context.Context, n payout.News) (payout.Stored, error)
 	// Wake tells the payout's run that there is news. When it fails, the
 	// sweeper repeats it.
-	Wake    func(ctx context.Context, kind payout.Kind, id payout.ID, inboxID string) error
+	Wake    func(ctx context.Context, s payout.Stored) error
 	Logger  *zap.Logger
 	Metrics *Metrics // optional
 }
@@ -121,7 +122,7 @@ func (h webhooks) take(w http.ResponseWriter, r *http.Request) {
 func (h webhooks) wake(ctx context.Context, s payout.Stored) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeWithin)
 	defer cancel()
-	if err := h.Wake(ctx, s.Kind, s.PayoutID, s.InboxID); err != nil {
+	if err := h.Wake(ctx, s); err != nil {
 		h.Logger.Warn("run not woken; the sweeper repeats it", zap.String("payout_id", string(s.PayoutID)), zap.String("inbox_id", s.InboxID), zap.Error(err))
 	}
 }

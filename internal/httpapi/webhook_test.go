@@ -11,9 +11,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"payouts/internal/httpapi"
 	"payouts/internal/payout"
+	"payouts/internal/truelayer"
 )
 
 // provider sends one webhook to a door whose parts answer as told.
@@ -46,11 +48,11 @@ func (p *provider) send(t *testing.T, method, target string, body string) (*http
 			hangUp() // the provider is impatient
 			return p.stored, p.store
 		},
-		Wake: func(ctx context.Context, kind payout.Kind, id payout.ID, inboxID string) error {
+		Wake: func(ctx context.Context, s payout.Stored) error {
 			if _, bounded := ctx.Deadline(); ctx.Err() != nil || !bounded {
 				t.Errorf("wakes with a context that is over (%v) or endless (%v)", ctx.Err(), !bounded)
 			}
-			p.woken = append(p.woken, fmt.Sprint(kind, " ", id, " ", inboxID))
+			p.woken = append(p.woken, fmt.Sprint(s.Kind, " ", s.PayoutID, " ", s.InboxID))
 			return p.wake
 		},
 		Logger: zap.NewNop(), Metrics: httpapi.NewMetrics(registry),
@@ -126,5 +128,17 @@ func TestWebhook(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The log says once that it is not authentic, and why.
+func TestWebhookNotAuthenticIsLogged(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	door := httpapi.NewWebhooks(httpapi.WebhookOptions{Logger: zap.New(core), Verify: func(context.Context, string, string, http.Header, []byte) (payout.News, error) {
+		return payout.News{}, fmt.Errorf("%w: %w: Tl-Signature: is missing", httpapi.ErrNotAuthentic, truelayer.ErrNotAuthentic)
+	}})
+	door.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/webhooks/truelayer", strings.NewReader("{}")))
+	if entries := logs.All(); len(entries) != 1 || entries[0].Message != "webhook not authentic" || entries[0].ContextMap()["error"] != "verify webhook: not authentic: Tl-Signature: is missing" {
+		t.Errorf("logged %+v", entries)
 	}
 }

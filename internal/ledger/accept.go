@@ -28,7 +28,6 @@ func sortedKeys[V any](a, b map[string]V) []string {
 //	Repeats: safe; the same key answers with the payout as it is now, and true
 //	Errors:  *payout.KeyConflict, payout.ErrBalanceTooLow, payout.Problems (the source), payout.ErrNotFound; nothing is written
 func (l *Ledger) Accept(ctx context.Context, req payout.Request, merchantAccountID string, bindFirstUse bool) (p Payout, replayed bool, err error) {
-	const endpoint = "payouts"
 	if req.Metadata == nil {
 		req.Metadata = map[string]string{}
 	}
@@ -36,9 +35,38 @@ func (l *Ledger) Accept(ctx context.Context, req payout.Request, merchantAccount
 	if err != nil {
 		return p, false, err
 	}
-	id := req.ID()
+	return l.accept(ctx, req, row{
+		id: req.ID(), kind: payout.KindPayout, caller: req.Caller, key: req.IdempotencyKey, player: req.PlayerID, money: req.Money, merchant: merchantAccountID,
+		user: req.Beneficiary.UserID, source: req.Beneficiary.PaymentSourceID, reference: req.Beneficiary.Reference, letter: string(letter),
+	}, func(t tx) error { return t.acceptable(ctx, req, bindFirstUse) })
+}
+
+// AcceptRefund takes a refund of a pay-in on, as Accept does a payout.
+//
+//	Units:   minor units
+//	Repeats: safe; the same key answers with the refund as it is now, and true
+//	Errors:  *payout.KeyConflict, payout.ErrBalanceTooLow, payout.ErrNotFound; nothing is written
+func (l *Ledger) AcceptRefund(ctx context.Context, req payout.RefundRequest, merchantAccountID string) (p Payout, replayed bool, err error) {
+	return l.accept(ctx, req, row{
+		id: req.ID(), kind: payout.KindRefund, caller: req.Caller, key: req.IdempotencyKey, player: req.PlayerID, money: req.Money, merchant: merchantAccountID,
+		payment: req.PaymentID, reference: req.Reference, letter: "{}",
+	}, func(t tx) error {
+		known, err := t.own(ctx, req.PlayerID, req.Caller, false)
+		if err == nil && !known {
+			err = payout.ErrBalanceTooLow
+		}
+		return err
+	})
+}
+
+// endpoints are where requests are remembered.
+var endpoints = map[payout.Kind]string{payout.KindPayout: "payouts", payout.KindRefund: "refunds"}
+
+// accept writes the row of what was asked for, when allowed does not refuse.
+func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed func(tx) error) (p Payout, replayed bool, err error) {
+	endpoint := endpoints[begun.kind]
 	err = l.inTx(ctx, "accept", func(t tx) error {
-		before, err := t.remembered(ctx, req.Caller, endpoint, req.IdempotencyKey, req)
+		before, err := t.remembered(ctx, begun.caller, endpoint, begun.key, request)
 		if err != nil {
 			return err
 		}
@@ -46,28 +74,28 @@ func (l *Ledger) Accept(ctx context.Context, req payout.Request, merchantAccount
 			p, err = scanView(t.row(ctx, "SELECT "+viewColumns+" FROM payouts WHERE id = ?", before))
 			return err
 		}
-		if err := t.acceptable(ctx, req, bindFirstUse); err != nil {
+		if err := allowed(t); err != nil {
 			return err
 		}
-		r := &row{
-			t: t, l: l, id: id, kind: payout.KindPayout, caller: req.Caller, key: req.IdempotencyKey, player: req.PlayerID, money: req.Money,
-			merchant: merchantAccountID, user: req.Beneficiary.UserID, source: req.Beneficiary.PaymentSourceID, reference: req.Beneficiary.Reference,
-			letter: string(letter), status: payout.StatusAccepted, moneyAt: payout.MoneyHeld, attempt: 1, step: payout.StepCreate, version: 1, created: t.now,
+		if err := t.hold(ctx, begun.player, begun.money); err != nil {
+			return err
 		}
+		r := &begun
+		r.t, r.l, r.status, r.moneyAt, r.attempt, r.step, r.version, r.created = t, l, payout.StatusAccepted, payout.MoneyHeld, 1, payout.StepCreate, 1, t.now
 		if err := r.insert(ctx); err != nil {
 			return err
 		}
 		if err := r.begin(ctx, 1); err != nil {
 			return err
 		}
-		if err := t.book(ctx, entry{kind: KindReserve, payoutID: id, attempt: 1, slot: "hold", money: req.Money,
-			from: playerAccount(req.PlayerID, "available"), to: playerAccount(req.PlayerID, "held")}); err != nil {
+		if err := t.book(ctx, entry{kind: KindReserve, payoutID: r.id, attempt: 1, slot: "hold", money: r.money,
+			from: playerAccount(r.player, "available"), to: playerAccount(r.player, "held")}); err != nil {
 			return err
 		}
-		if err := t.remember(ctx, req.Caller, endpoint, req.IdempotencyKey, req, string(id)); err != nil {
+		if err := t.remember(ctx, r.caller, endpoint, r.key, request, string(r.id)); err != nil {
 			return err
 		}
-		if err := r.note(ctx, "", "held %s of player %s", req.Money, req.PlayerID); err != nil {
+		if err := r.note(ctx, "", "held %s of player %s", r.money, r.player); err != nil {
 			return err
 		}
 		p = r.view()
@@ -76,8 +104,19 @@ func (l *Ledger) Accept(ctx context.Context, req payout.Request, merchantAccount
 	return p, replayed, err
 }
 
-// acceptable checks the source and takes the amount from available to held,
-// check and change in one statement.
+// hold takes the amount from available to held, check and change in one
+// statement.
+func (t tx) hold(ctx context.Context, player string, m payout.Money) error {
+	n, err := t.exec(ctx, "UPDATE balances SET available = available - ?, held = held + ? WHERE player_id = ? AND currency = ? AND available >= ?",
+		m.Minor, m.Minor, player, string(m.Currency), m.Minor)
+	if err == nil && n == 0 {
+		err = payout.ErrBalanceTooLow
+	}
+	return err
+}
+
+// acceptable checks the account that is paid to: one that the player paid in
+// from.
 func (t tx) acceptable(ctx context.Context, req payout.Request, bindFirstUse bool) error {
 	known, err := t.own(ctx, req.PlayerID, req.Caller, false)
 	if err != nil {
@@ -92,15 +131,7 @@ func (t tx) acceptable(ctx context.Context, req payout.Request, bindFirstUse boo
 	if !known && bindFirstUse {
 		return payout.ErrBalanceTooLow
 	}
-	if err := t.bound(ctx, source, "beneficiary."); err != nil {
-		return err
-	}
-	n, err := t.exec(ctx, "UPDATE balances SET available = available - ?, held = held + ? WHERE player_id = ? AND currency = ? AND available >= ?",
-		req.Money.Minor, req.Money.Minor, req.PlayerID, string(req.Money.Currency), req.Money.Minor)
-	if err == nil && n == 0 {
-		err = payout.ErrBalanceTooLow
-	}
-	return err
+	return t.bound(ctx, source, "beneficiary.")
 }
 
 // beneficiary puts the fields of a source where a payout request has them.
@@ -119,10 +150,10 @@ func beneficiary(err error) error {
 
 func (r *row) insert(ctx context.Context) error {
 	_, err := r.t.exec(ctx, `INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id,
-		payment_source_id, reference, metadata, status, money, attempt, step, due_at, version, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		payment_source_id, payment_id, reference, metadata, status, money, attempt, step, due_at, version, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(r.id), string(r.kind), r.caller, r.key, r.player, r.money.Minor, string(r.money.Currency), r.merchant, r.user,
-		r.source, r.reference, r.letter, string(r.status), string(r.moneyAt), r.attempt, string(r.step), r.dueAt(), r.version, stored(r.t.now), stored(r.t.now))
+		r.source, r.payment, r.reference, r.letter, string(r.status), string(r.moneyAt), r.attempt, string(r.step), r.dueAt(), r.version, stored(r.t.now), stored(r.t.now))
 	if err != nil {
 		return fmt.Errorf("insert payout: %w", err)
 	}
@@ -133,8 +164,8 @@ func (r *row) insert(ctx context.Context) error {
 func (r *row) view() Payout {
 	return Payout{
 		ID: r.id, Kind: r.kind, Caller: r.caller, IdempotencyKey: r.key, PlayerID: r.player, Money: r.money,
-		Beneficiary:       payout.Beneficiary{UserID: r.user, PaymentSourceID: r.source, Reference: r.reference},
-		MerchantAccountID: r.merchant, Metadata: r.metadata(), Status: r.status, MoneyAt: r.moneyAt, Reason: r.reason,
+		Beneficiary: payout.Beneficiary{UserID: r.user, PaymentSourceID: r.source, Reference: r.reference},
+		PaymentID:   r.payment, MerchantAccountID: r.merchant, Metadata: r.metadata(), Status: r.status, MoneyAt: r.moneyAt, Reason: r.reason,
 		ProviderStatus: r.providerStatus, Step: r.step, NextStepAt: r.nextStepAt, Version: r.version, CreatedAt: r.created, UpdatedAt: r.t.now,
 	}
 }

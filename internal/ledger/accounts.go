@@ -18,6 +18,7 @@ import (
 const (
 	houseFunding  = "house:funding"
 	houseExposure = "house:exposure"
+	houseFees     = "house:fees"
 )
 
 func playerAccount(player, part string) string { return "player:" + player + ":" + part }

@@ -36,23 +36,46 @@ func BenchmarkAccept(b *testing.B) {
 func BenchmarkSettle(b *testing.B) {
 	benchmark(b, func(b *testing.B, books ledgertest.Books, n int) error {
 		b.StopTimer()
-		p, _, err := books.Accept(b.Context(), ledgertest.NewPayout(fmt.Sprint(n), 1), ledgertest.Merchant, false)
+		theirs := fmt.Sprint("their-", n)
+		p, err := answered(b, books, n, payout.Created{Answer: payout.AnswerCreated, ProviderID: theirs})
 		if err != nil {
-			return err
-		}
-		s, _, err := books.OpenSend(b.Context(), p.ID, books.Clock.Now().Add(time.Hour))
-		if err != nil {
-			return err
-		}
-		theirs := "their-" + string(p.ID)
-		if _, err := books.CloseSend(b.Context(), s, payout.Created{Answer: payout.AnswerCreated, ProviderID: theirs}); err != nil {
 			return err
 		}
 		w := payout.Word{ProviderID: theirs, Status: "executed", Money: p.Money, AskedAt: books.Clock.Now(), Raw: []byte("{}")}
 		b.StartTimer()
-		_, err = books.Judge(b.Context(), p.ID, []payout.Asked{{Attempt: 1, Word: w}}, nil, "benchmark")
+		_, err = books.Judge(b.Context(), p.ID, payout.Heard{Words: []payout.Asked{{Attempt: 1, Word: w}}, By: "benchmark"})
 		return err
 	})
+}
+
+func BenchmarkRelease(b *testing.B) {
+	benchmark(b, func(b *testing.B, books ledgertest.Books, n int) error {
+		b.StopTimer()
+		p, err := answered(b, books, n, payout.Created{Answer: payout.AnswerRefused, Reason: payout.ReasonRefused, Raw: []byte("{}")})
+		if err != nil {
+			return err
+		}
+		b.StartTimer()
+		at, err := books.Release(b.Context(), p.ID)
+		if err == nil && at.Status != payout.StatusFailed {
+			err = fmt.Errorf("position is %+v", at)
+		}
+		return err
+	})
+}
+
+// answered is a new payout whose create was answered.
+func answered(b *testing.B, books ledgertest.Books, n int, c payout.Created) (ledger.Payout, error) {
+	p, _, err := books.Accept(b.Context(), ledgertest.NewPayout(fmt.Sprint(n), 1), ledgertest.Merchant, false)
+	if err != nil {
+		return p, err
+	}
+	s, _, err := books.OpenSend(b.Context(), p.ID, books.Clock.Now().Add(time.Hour))
+	if err != nil {
+		return p, err
+	}
+	_, err = books.CloseSend(b.Context(), s, c)
+	return p, err
 }
 
 func BenchmarkStoreNews(b *testing.B) {

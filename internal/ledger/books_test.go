@@ -205,7 +205,7 @@ func paid(t testing.TB, b ledgertest.Books, raw []byte) payout.ID {
 		t.Fatal(err)
 	}
 	w := payout.Word{ProviderID: "their-" + string(p.ID), Status: "executed", Money: p.Money, AskedAt: b.Clock.Now(), DecidedAt: b.Clock.Now(), Raw: raw}
-	if _, err := b.Judge(t.Context(), p.ID, []payout.Asked{{Attempt: 1, Word: w}}, nil, "test"); err != nil {
+	if _, err := b.Judge(t.Context(), p.ID, payout.Heard{Words: []payout.Asked{{Attempt: 1, Word: w}}, By: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return p.ID

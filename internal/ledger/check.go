@@ -16,18 +16,24 @@ var laws = []struct{ id, statement, query string }{
 	{"held_is_open_payouts", "what is held of a player is the sum of the payouts whose money is held", `
 		SELECT b.player_id || ' ' || b.currency FROM balances b WHERE b.held <>
 		(SELECT COALESCE(SUM(amount_in_minor), 0) FROM payouts p WHERE p.player_id = b.player_id AND p.currency = b.currency AND p.money = 'held')`},
+	{"frozen_is_stopped_payouts", "what is frozen of a player is the sum of the payouts whose money is frozen", `
+		SELECT b.player_id || ' ' || b.currency FROM balances b WHERE b.frozen <>
+		(SELECT COALESCE(SUM(amount_in_minor), 0) FROM payouts p WHERE p.player_id = b.player_id AND p.currency = b.currency AND p.money = 'frozen')`},
 	{"every_payout_has_its_hold", "every payout has exactly one hold", `
 		SELECT p.id FROM payouts p WHERE (SELECT COUNT(*) FROM transactions t WHERE t.payout_id = p.id AND t.slot = 'hold') <> 1`},
-	{"money_is_where_the_row_says", "a payout's outcome transaction is the one its row tells", `
-		SELECT p.id FROM payouts p LEFT JOIN transactions t ON t.payout_id = p.id AND t.slot = 'outcome'
-		WHERE COALESCE(t.kind, 'none') <> CASE p.money WHEN 'held' THEN 'none' WHEN 'paid' THEN 'settle' WHEN 'released' THEN 'release' WHEN 'frozen' THEN 'freeze' WHEN 'returned' THEN 'settle' END
-		AND NOT EXISTS (SELECT 1 FROM transactions u WHERE u.payout_id = p.id AND u.kind IN ('unfreeze', 'adjust'))`},
+	{"money_is_where_the_row_says", "a payout's transactions have left the money where its row tells", `
+		SELECT p.id FROM payouts p WHERE NOT CASE p.money
+		WHEN 'held' THEN ` + outcome + ` = 'none'
+		WHEN 'paid' THEN ` + outcome + ` = 'settle' AND NOT ` + booked("slot = 'return'") + `
+		WHEN 'released' THEN ` + outcome + ` = 'release' OR ` + outcome + ` = 'freeze' AND ` + booked("kind = 'unfreeze'") + `
+		WHEN 'frozen' THEN NOT ` + booked("kind = 'unfreeze'") + ` AND (` + outcome + ` = 'freeze' OR ` + booked("slot = 'return' AND to_account LIKE '%:frozen'") + `)
+		WHEN 'returned' THEN ` + booked("slot = 'return' AND to_account LIKE '%:available'") + ` OR ` + booked("slot = 'return'") + ` AND ` + booked("kind = 'unfreeze'") + ` END`},
 	{"status_fits_money", "a payout's status and where its money is fit", `
-		SELECT p.id FROM payouts p WHERE NOT CASE p.status WHEN 'executed' THEN p.money = 'paid' WHEN 'returned' THEN p.money = 'returned'
+		SELECT p.id FROM payouts p WHERE NOT CASE p.status WHEN 'executed' THEN p.money = 'paid' WHEN 'returned' THEN p.money IN ('returned', 'frozen')
 		WHEN 'failed' THEN p.money IN ('released', 'frozen') ELSE p.money = 'held' END`},
-	{"settled_with_evidence", "every settle, release, freeze and return names stored evidence", `
-		SELECT t.id FROM transactions t WHERE t.kind IN ('settle', 'release', 'freeze', 'return', 'expose')
-		AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.id = t.evidence_id AND e.payout_id = t.payout_id)`},
+	{"settled_with_evidence", "every settle, release, freeze and return names stored evidence, and what people moved names theirs", `
+		SELECT t.id FROM transactions t WHERE t.kind IN ('settle', 'release', 'freeze', 'return', 'expose', 'unfreeze', 'recover', 'adjust')
+		AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.id = t.evidence_id AND e.payout_id = t.payout_id AND (e.kind = 'person' OR t.kind NOT IN ('unfreeze', 'recover', 'adjust')))`},
 	{"settled_attempt_is_executed", "a settled payout's attempt is the executed one", `
 		SELECT t.id FROM transactions t JOIN attempts a ON a.payout_id = t.payout_id AND a.number = t.attempt WHERE t.kind = 'settle' AND a.status NOT IN ('executed', 'failed')`},
 	{"executed_attempts_are_booked", "once a payout's money moved, every executed attempt is its settle or an exposure", `
@@ -37,8 +43,19 @@ var laws = []struct{ id, statement, query string }{
 		SELECT p.id FROM payouts p WHERE p.version <> (SELECT COUNT(*) FROM outbox o WHERE o.subject_id = p.id)`},
 	{"parked_has_a_case", "every parked payout has an open case", `
 		SELECT p.id FROM payouts p WHERE p.status = 'parked' AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.payout_id = p.id AND c.status = 'open')`},
+	{"late_word_is_watched", "news, or a decision of people, about a payout that is done is on the list of late word", `
+		SELECT p.id FROM payouts p WHERE p.due_at IS NULL AND p.woken_at IS NULL AND (EXISTS (SELECT 1 FROM inbox i WHERE i.payout_id = p.id AND i.applied_at IS NULL)
+		OR EXISTS (SELECT 1 FROM resolutions d WHERE d.payout_id = p.id AND d.status = 'approved'))`},
 	{"open_is_watched", "every payout that is not done is on the sweeper's list", `
 		SELECT p.id FROM payouts p WHERE p.step <> 'done' AND p.due_at IS NULL`},
+}
+
+// outcome is what became of a payout's hold.
+const outcome = `COALESCE((SELECT t.kind FROM transactions t WHERE t.payout_id = p.id AND t.slot = 'outcome'), 'none')`
+
+// booked says that a payout has such a transaction.
+func booked(such string) string {
+	return `EXISTS (SELECT 1 FROM transactions t WHERE t.payout_id = p.id AND ` + such + `)`
 }
 
 func sum(part string) string {

@@ -203,7 +203,7 @@ func settle(ctx context.Context, l *ledger.Ledger, id payout.ID) error {
 		return fmt.Errorf("asks %+v", asking.Asks)
 	}
 	w := payout.Word{ProviderID: asking.Asks[0].ProviderID, Status: "executed", Money: ledgertest.Pounds(100), AskedAt: time.Now(), DecidedAt: time.Now()}
-	p, err := l.Judge(ctx, id, []payout.Asked{{Attempt: 1, Word: w}}, asking.Inbox, "hammer")
+	p, err := l.Judge(ctx, id, payout.Heard{Words: []payout.Asked{{Attempt: 1, Word: w}}, Inbox: asking.Inbox, By: "hammer"})
 	if err == nil && p.Status != payout.StatusExecuted {
 		err = fmt.Errorf("position is %+v", p)
 	}

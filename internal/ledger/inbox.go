@@ -46,14 +46,19 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		if n.Source != nil {
 			return t.learnSource(ctx, id, *n.Source)
 		}
+		if n.ProviderID == "" && n.PayoutID == "" {
+			return t.learnt(ctx, id, "about no payout or refund")
+		}
 		if s.PayoutID == "" {
 			return nil
 		}
 		// Wait for a step that is reading just now: it may have listed the inbox
 		// without this row and clears the flag when it commits.
-		if err := t.row(ctx, "SELECT id FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&s.PayoutID); err != nil {
+		var status payout.Status
+		if err := t.row(ctx, "SELECT status FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status); err != nil {
 			return err
 		}
+		s.Late = status.Final()
 		set, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND unread = 0", stored(t.now), string(s.PayoutID))
 		s.Wake = set == 1
 		return err

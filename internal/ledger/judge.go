@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -53,7 +54,9 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		}); err != nil {
 			return err
 		}
-		sending := r.step == payout.StepCreate // the earlier attempts are read before the next one is sent
+		// The earlier attempts are read before the next one is sent, and all of them
+		// while something is claimed of a closed payout that nobody confirms.
+		all := r.step == payout.StepCreate || r.status.Final() && r.claimed != ""
 		for _, a := range attempts {
 			if _, err := r.learn(ctx, &a); err != nil {
 				return err
@@ -67,12 +70,30 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 					return err
 				}
 			}
-			if a.providerID != "" && (named[a.number] || byProvider[a.providerID] || sending) {
-				asking.Asks = append(asking.Asks, payout.Ask{Attempt: a.number, ProviderID: a.providerID})
+			if a.providerID != "" && (named[a.number] || byProvider[a.providerID] || all) {
+				asking.Asks = append(asking.Asks, r.ask(a.number, a.providerID))
 			}
 		}
-		if asking.Asks, err = r.askDoubles(ctx, asking.Asks); err != nil {
+		if asking.Asks, err = r.askDoubles(ctx, asking.Asks, byProvider); err != nil {
 			return err
+		}
+		approved, err := r.approved(ctx)
+		if err != nil {
+			return err
+		}
+		if asking.Look, err = r.toLook(ctx, approved); err != nil {
+			return err
+		}
+		for _, decision := range approved {
+			asking.Approved = append(asking.Approved, decision.name())
+			if id := decision.ProviderPayoutID; id != "" && !slices.ContainsFunc(asking.Asks, func(a payout.Ask) bool { return a.ProviderID == id }) {
+				asking.Asks = append(asking.Asks, r.ask(r.attempt, id))
+			}
+		}
+		if len(asking.Asks) > 0 || asking.Look != nil {
+			if asking.Doubted, err = l.mayAsk(ctx, t); err != nil {
+				return err
+			}
 		}
 		asking.Position, err = r.save(ctx)
 		return err
@@ -80,47 +101,47 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 	return asking, err
 }
 
-// askDoubles adds the further payouts of an attempt that have not ended.
-func (r *row) askDoubles(ctx context.Context, asks []payout.Ask) ([]payout.Ask, error) {
+// askDoubles adds the further payouts of an attempt that have not ended, or
+// that news is about.
+func (r *row) askDoubles(ctx context.Context, asks []payout.Ask, news map[string]bool) ([]payout.Ask, error) {
 	doubles, err := r.doubles(ctx)
 	for _, d := range doubles {
-		if d.status == doubleOpen {
-			asks = append(asks, payout.Ask{Attempt: d.attempt, ProviderID: d.providerID})
+		if d.status == doubleOpen || news[d.providerID] {
+			asks = append(asks, r.ask(d.attempt, d.providerID))
 		}
 	}
 	return asks, err
 }
 
+func (r *row) ask(attempt int, providerID string) payout.Ask {
+	return payout.Ask{Attempt: attempt, ProviderID: providerID, Kind: r.kind, PaymentID: r.payment}
+}
+
 // Judge stores what the provider said, decides with the table of this moment
-// what it means, and where it was executed settles, all in one transaction.
-// by names the step, for the inbox rows it applies.
+// what it means, settles what was executed, and carries out what two people
+// approved, all in one transaction.
 //
 //	Repeats: safe; the same words again change nothing
-func (l *Ledger) Judge(ctx context.Context, id payout.ID, words []payout.Asked, inbox []string, by string) (p payout.Position, err error) {
+func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p payout.Position, err error) {
 	err = l.inTx(ctx, "judge", func(t tx) error {
 		r, err := l.lock(ctx, t, id)
 		if err != nil {
 			return err
 		}
-		if r.step == payout.StepReconcile { // the asking is done; the words below may decide more
+		parking := ""
+		if r.unknownOutcome() {
+			parking = r.parkWhy
+		}
+		if r.step == payout.StepReconcile && (parking == "" || heard.Looked != nil) { // the asking is done; what was heard may decide more
 			r.next(payout.StepWait, r.pause(r.created))
 		}
-		claims, err := r.apply(ctx, inbox, by)
-		if err != nil {
+		if err := r.judge(ctx, heard, parking); err != nil {
 			return err
 		}
-		for _, said := range words {
-			if err := r.hear(ctx, said, claims[said.Word.ProviderID]); err != nil {
+		if heard.Doubted && (len(heard.Words) > 0 || heard.Looked != nil) {
+			if err := l.letIn(ctx, t); err != nil {
 				return err
 			}
-		}
-		if len(words) == 0 && r.step == payout.StepWait && !r.final() {
-			if err := r.again(ctx); err != nil {
-				return err
-			}
-		}
-		if r.step == payout.StepWait && !r.nextStepAt.IsZero() && !r.nextStepAt.After(t.now) {
-			r.next(payout.StepWait, r.pause(r.created)) // nothing above said when: not at once, again and again
 		}
 		p, err = r.save(ctx)
 		return err
@@ -128,8 +149,73 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, words []payout.Asked, 
 	return p, err
 }
 
-// apply marks inbox rows as applied by this step and answers with the
-// statuses they claim, by provider id.
+// judge takes in what was heard: words, the statement, what people approved,
+// and what news claims beyond all that. parking is why the payout parks where
+// the statement shows nothing.
+func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) error {
+	claims, err := r.apply(ctx, heard.Inbox, heard.By)
+	if err != nil {
+		return err
+	}
+	approved, err := r.approved(ctx)
+	if err != nil {
+		return err
+	}
+	for _, said := range heard.Words {
+		if proposed(approved, said) {
+			continue // a person's id is not believed before it is compared
+		}
+		if err := r.hear(ctx, said, claims[said.Word.ProviderID]); err != nil {
+			return err
+		}
+	}
+	if heard.Looked != nil {
+		if err := r.looked(ctx, *heard.Looked, parking); err != nil {
+			return err
+		}
+	}
+	for _, decision := range approved {
+		if r.unknownOutcome() {
+			break // it is not settled yet what is asked
+		}
+		if err := r.carryOut(ctx, decision, heard); err != nil {
+			return err
+		}
+	}
+	if r.status.Final() && r.mayHearMore(claims) {
+		if err := r.late(ctx); err != nil {
+			return err
+		}
+	}
+	if len(heard.Words) == 0 && r.step == payout.StepWait && !r.status.Final() {
+		if err := r.again(ctx); err != nil {
+			return err
+		}
+	}
+	if r.step == payout.StepWait && !r.nextStepAt.IsZero() && !r.nextStepAt.After(r.t.now) {
+		r.next(payout.StepWait, r.pause(r.created)) // nothing above said when: not at once, again and again
+	}
+	if len(heard.Inbox) == 0 && len(approved) == 0 {
+		return nil
+	}
+	_, err = r.t.exec(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
+		AND NOT EXISTS (SELECT 1 FROM resolutions WHERE payout_id = ? AND status = 'approved')`, string(r.id), string(r.id), string(r.id))
+	return err
+}
+
+// mayHearMore spares a payout that was just settled, as the news said, the
+// questions of late word.
+func (r *row) mayHearMore(claims map[string]string) bool {
+	for _, status := range claims {
+		if status != payout.ProviderExecuted {
+			return true
+		}
+	}
+	return r.was.Final() || r.was == payout.StatusParked
+}
+
+// apply marks inbox rows as applied by this step and answers with the statuses
+// they claim, by provider id.
 func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]string, error) {
 	claims := map[string]string{}
 	for _, id := range inbox {
@@ -144,15 +230,11 @@ func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]
 		if claimed != "" {
 			claims[provider] = claimed
 		}
-		if _, err := r.t.exec(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(r.t.now), by, id); err != nil {
+		if err := r.t.learnt(ctx, id, by); err != nil {
 			return nil, err
 		}
 	}
-	if len(inbox) == 0 {
-		return claims, nil
-	}
-	_, err := r.t.exec(ctx, "UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)", string(r.id), string(r.id))
-	return claims, err
+	return claims, nil
 }
 
 // hear judges one word. claimed is what signed news claims about it.
@@ -169,7 +251,7 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 	if said.ProviderID != "" && said.ProviderID != a.providerID {
 		return r.hearDouble(ctx, a, said, evidenceID)
 	}
-	if field := r.intent(a).Mismatch(w); field != "" {
+	if field := r.differs(a, w); field != "" {
 		return r.doubt(ctx, payout.CaseMismatch, evidenceID, fmt.Sprintf("what the provider says about attempt %d is not what was asked for: %s differs", a.number, field))
 	}
 	if w.AskedAt.Before(a.askedAt) {
@@ -180,21 +262,27 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 	if latest {
 		r.providerStatus = w.Status
 	}
+	decides := latest && !a.closed && r.moneyAt == payout.MoneyHeld // people may have settled an earlier attempt
 	switch verdict := payout.ReadVerdict(w.Status); {
-	case latest && !a.closed && verdict == payout.VerdictExecuted:
+	case decides && verdict == payout.VerdictExecuted:
 		err = r.settle(ctx, &a, w, evidenceID)
-	case latest && !a.closed && verdict == payout.VerdictFailed:
+	case decides && verdict == payout.VerdictFailed:
 		a.status, a.reason, a.closed = attemptFailed, w.Reason, true
 		if !w.Reason.Listed() {
-			r.l.log.Warn("failure reason is not listed: drift", zap.String("payout_id", string(r.id)), zap.String("failure_reason", string(w.Reason)))
+			if err := r.drift(ctx, "failure_reason", string(w.Reason)); err != nil {
+				return err
+			}
 		}
 		err = r.failedAttempt(ctx, a, evidenceID, "failed at the provider: "+string(w.Reason))
-	case latest && !a.closed:
+	case decides:
 		err = r.undecided(ctx, a, w, claimed, evidenceID)
+	case !a.closed && verdict == payout.VerdictFailed:
+		a.status, a.reason, a.closed = attemptFailed, w.Reason, true
+		err = r.note(ctx, evidenceID, "attempt %d failed at the provider: %s", a.number, w.Reason)
 	case verdict == payout.VerdictExecuted && a.status != attemptExecuted:
 		err = r.executedLate(ctx, &a, w, evidenceID)
-	case latest && verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt == payout.MoneyPaid:
-		err = r.sentBack(ctx, a, evidenceID)
+	case verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt != payout.MoneyHeld:
+		err = r.sentBack(ctx, a, w.Reason, evidenceID)
 	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:
 		// What made us doubt that it failed is over.
 		err = r.failedAttempt(ctx, a, evidenceID, "is failed at the provider after all")
@@ -203,6 +291,15 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 		return err
 	}
 	return r.saveAttempt(ctx, a)
+}
+
+// differs names the first field in which a word is not about this attempt, but
+// for the one that people accepted; "" for none.
+func (r *row) differs(a attempt, w payout.Word) string {
+	if field := r.intent(a).Mismatch(w); field != a.accepted {
+		return field
+	}
+	return ""
 }
 
 // hearDouble judges a word about a further payout of an attempt. It never
@@ -245,21 +342,6 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 	return r.failedAttempt(ctx, latest, failed, "is failed, and so is its second payout")
 }
 
-// sentBack says that the bank returned what was settled. Where the provider
-// paid more than once, what came back may be the other payment: a person books.
-func (r *row) sentBack(ctx context.Context, a attempt, evidenceID string) error {
-	beside, err := r.beside(ctx, a.number)
-	if err != nil {
-		return err
-	}
-	if beside != "" {
-		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was sent back by the bank, but %s: nothing is credited by machine", a.number, beside))
-	}
-	r.reason = payout.ReasonReturned
-	r.next(payout.StepReturn, 0)
-	return r.note(ctx, evidenceID, "sent back by the bank after it was executed")
-}
-
 // settle books the money as paid: the one outcome slot of this payout.
 func (r *row) settle(ctx context.Context, a *attempt, w payout.Word, evidenceID string) error {
 	if err := r.mustBecome(payout.StatusExecuted); err != nil {
@@ -294,6 +376,10 @@ func (r *row) settle(ctx context.Context, a *attempt, w payout.Word, evidenceID 
 			return err
 		}
 	}
+	// The account pays again.
+	if err := r.t.closeCase(ctx, payout.CaseShortage, "", r.merchant); err != nil {
+		return err
+	}
 	return r.closeAnswered(ctx)
 }
 
@@ -322,6 +408,11 @@ func (r *row) failedAttempt(ctx context.Context, a attempt, evidenceID, what str
 	if beside != "" {
 		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d %s, but %s: the money is not given back", a.number, what, beside))
 	}
+	if a.reason == payout.ReasonInsufficientFunds {
+		if err := r.short(ctx); err != nil {
+			return err
+		}
+	}
 	step, rest := r.l.table.Failure(r.id, a.reason, a.number)
 	if step == payout.StepReturn && a.status == attemptRefused {
 		step = payout.StepRelease // what was never created was never paid, whatever the refusal says
@@ -340,6 +431,16 @@ func (r *row) failedAttempt(ctx context.Context, a attempt, evidenceID, what str
 	return r.closeAnswered(ctx)
 }
 
+// short tells treasury, once per shortage, that a merchant account cannot pay.
+func (r *row) short(ctx context.Context) error {
+	id, err := r.t.openCase(ctx, payout.CaseShortage, "", r.merchant,
+		fmt.Sprintf("merchant account %s has too little money in %s: payouts from it fail until treasury puts money in; they are tried again by themselves", r.merchant, r.money.Currency))
+	if id != "" {
+		r.l.log.Error("a merchant account is short of money", zap.String("case_id", id), zap.String("merchant_account_id", r.merchant), zap.String("currency", string(r.money.Currency)))
+	}
+	return err
+}
+
 // undecided keeps waiting: slowness is never a failure.
 func (r *row) undecided(ctx context.Context, a attempt, w payout.Word, claimed, evidenceID string) error {
 	if r.status == payout.StatusParked { // what a person is asked is not answered by "not yet"
@@ -348,6 +449,11 @@ func (r *row) undecided(ctx context.Context, a attempt, w payout.Word, claimed, 
 	}
 	if r.step == payout.StepPark {
 		return nil // nor is it forgotten before it is asked
+	}
+	if !payout.ListedStatus(w.Status) {
+		if err := r.drift(ctx, "status", w.Status); err != nil {
+			return err
+		}
 	}
 	if next := payout.StatusFor(w.Status); r.become(next) {
 		if err := r.note(ctx, evidenceID, "%s at the provider", w.Status); err != nil {
@@ -378,14 +484,14 @@ func (r *row) again(ctx context.Context) error {
 		return nil
 	}
 	r.next(payout.StepWait, r.pause(since))
-	kind, why := payout.CaseSlow, fmt.Sprintf("undecided at the provider for more than %s (its status: %s); polling goes on", r.l.timing.StuckAfter, r.providerStatus)
+	kind, why := payout.CaseSlow, fmt.Sprintf("undecided at the provider for more than %s (its status: %s); polling goes on", r.stuckAfter(), r.providerStatus)
 	if r.claimed != "" {
 		soon := max(r.t.now.Sub(r.claimedAt)/2, time.Second)
 		r.next(payout.StepWait, min(soon, r.pause(since)))
 		since = r.claimedAt
-		kind, why = payout.CaseContradiction, fmt.Sprintf("signed news claims %s, the provider says %s for more than %s; polling goes on", r.claimed, r.providerStatus, r.l.timing.StuckAfter)
+		kind, why = payout.CaseContradiction, fmt.Sprintf("signed news claims %s, the provider says %s for more than %s; polling goes on", r.claimed, r.providerStatus, r.stuckAfter())
 	}
-	if r.t.now.Sub(since) > r.l.timing.StuckAfter {
+	if r.t.now.Sub(since) > r.stuckAfter() {
 		return r.openCase(ctx, kind, why)
 	}
 	return nil
@@ -412,40 +518,4 @@ func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why s
 		r.park(kind, why)
 	}
 	return r.note(ctx, evidenceID, "%s", why)
-}
-
-// executedLate is the worst word: an attempt that was closed as failed turns
-// out to be paid. While the hold stands, a person decides. Once the money went
-// elsewhere the house is exposed.
-func (r *row) executedLate(ctx context.Context, a *attempt, w payout.Word, evidenceID string) error {
-	why := fmt.Sprintf("attempt %d was %s and is now executed at the provider (%s)", a.number, a.status, a.providerID)
-	a.status = attemptExecuted // remembered, for whatever ends the payout
-	var settled int
-	if err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions WHERE payout_id = ? AND kind = ? AND attempt = ?", string(r.id), string(KindSettle), a.number).Scan(&settled); err != nil {
-		return err
-	}
-	if r.moneyAt == payout.MoneyHeld || settled > 0 {
-		return r.doubt(ctx, payout.CaseContradiction, evidenceID, why)
-	}
-	return r.expose(ctx, *a, evidenceID, stored(w.DecidedAt))
-}
-
-// expose books that the house paid for an attempt whose money went elsewhere:
-// once per attempt, never taken back from the player by a machine. at is the
-// provider's moment in micros, 0 for now.
-func (r *row) expose(ctx context.Context, a attempt, evidenceID string, at int64) error {
-	slot := fmt.Sprintf("exposure/%d", a.number)
-	var booked int
-	if err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions WHERE payout_id = ? AND slot = ?", string(r.id), slot).Scan(&booked); err != nil || booked > 0 {
-		return err
-	}
-	if err := r.t.book(ctx, entry{kind: KindExpose, payoutID: r.id, attempt: a.number, slot: slot, evidence: evidenceID, money: r.money,
-		from: houseExposure, to: merchantAccount(r.merchant), at: at}); err != nil {
-		return err
-	}
-	why := fmt.Sprintf("attempt %d was executed at the provider (%s) although the money is %s; booked as exposure", a.number, a.providerID, r.moneyAt)
-	if err := r.note(ctx, evidenceID, "%s", why); err != nil {
-		return err
-	}
-	return r.openCase(ctx, payout.CaseExposure, why)
 }

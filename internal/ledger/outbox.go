@@ -84,14 +84,8 @@ func (l *Ledger) NotSent(ctx context.Context, id string, again time.Time, why st
 // gives each some time until it is due again.
 func (l *Ledger) DuePayouts(ctx context.Context, limit int) (due []payout.Due, err error) {
 	err = l.inTx(ctx, "due payouts", func(t tx) error {
-		due = nil
 		rows, err := t.rows(ctx, "SELECT id, kind, player_id, amount_in_minor, currency, status FROM payouts WHERE due_at <= ? ORDER BY due_at LIMIT ?"+t.d.skipLocked(), stored(t.now), limit)
-		if err := each(rows, err, func(rows *sql.Rows) error {
-			var d payout.Due
-			err := rows.Scan(&d.ID, &d.Kind, &d.PlayerID, &d.Money.Minor, &d.Money.Currency, &d.Status)
-			due = append(due, d)
-			return err
-		}); err != nil {
+		if due, err = scanDue(rows, err); err != nil {
 			return err
 		}
 		for _, d := range due {
@@ -104,19 +98,54 @@ func (l *Ledger) DuePayouts(ctx context.Context, limit int) (due []payout.Due, e
 	return due, err
 }
 
+// oldest is since when a payout's news, or what people decided, waits.
+const oldest = `COALESCE((SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL),
+	(SELECT MIN(d.decided_at) FROM resolutions d WHERE d.payout_id = payouts.id AND d.status = 'approved'), woken_at)`
+
+// LateNews lists payouts that are final and yet have news, or a decision of
+// people, that no step has read: their runs are over, so another one reads it.
+// The pauses between two listings of one payout double.
+func (l *Ledger) LateNews(ctx context.Context, limit int) (list []payout.Due, err error) {
+	err = l.inTx(ctx, "late news", func(t tx) error {
+		rows, err := t.rows(ctx, `SELECT id, kind, player_id, amount_in_minor, currency, status FROM payouts
+			WHERE woken_at <= ? AND due_at IS NULL AND ? - woken_at >= woken_at - `+oldest+` ORDER BY woken_at LIMIT ?`+t.d.skipLocked(), stored(t.now), stored(t.now), limit)
+		if list, err = scanDue(rows, err); err != nil {
+			return err
+		}
+		for _, d := range list {
+			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(d.ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func scanDue(rows *sql.Rows, err error) (list []payout.Due, _ error) {
+	return list, each(rows, err, func(rows *sql.Rows) error {
+		var d payout.Due
+		err := rows.Scan(&d.ID, &d.Kind, &d.PlayerID, &d.Money.Minor, &d.Money.Currency, &d.Status)
+		list = append(list, d)
+		return err
+	})
+}
+
 // Unread lists payouts whose news no step has applied, though their runs were
 // woken at least age ago: they are to be woken again. The pauses double, so
 // that an outage of days wakes a run some fifteen times, not thousands.
 func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list []payout.Stored, err error) {
 	err = l.inTx(ctx, "unread", func(t tx) error {
 		list = nil
-		const oldest = "(SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL)"
-		rows, err := t.rows(ctx, `SELECT id, kind, (SELECT MIN(i.id) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL) FROM payouts
+		rows, err := t.rows(ctx, `SELECT id, kind, status, (SELECT MIN(i.id) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL) FROM payouts
 			WHERE woken_at <= ? AND due_at IS NOT NULL AND ? - woken_at >= woken_at - `+oldest+` ORDER BY woken_at LIMIT ?`+t.d.skipLocked(),
 			stored(t.now.Add(-age)), stored(t.now), limit)
 		if err := each(rows, err, func(rows *sql.Rows) error {
 			var s payout.Stored
-			err := rows.Scan(&s.PayoutID, &s.Kind, &s.InboxID)
+			var inbox sql.NullString // none where people decided something
+			var status payout.Status
+			err := rows.Scan(&s.PayoutID, &s.Kind, &status, &inbox)
+			s.InboxID, s.Late = inbox.String, status.Final()
 			list = append(list, s)
 			return err
 		}); err != nil {

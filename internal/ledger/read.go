@@ -81,11 +81,9 @@ func (l *Ledger) Payout(ctx context.Context, caller string, kind payout.Kind, id
 //
 //	Errors: payout.Problems naming limit or cursor
 func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items []Payout, next string, err error) {
-	if f.Limit == 0 {
-		f.Limit = 50
-	}
-	if f.Limit < 1 || f.Limit > 200 {
-		return nil, "", payout.Problems{{Field: "limit", Want: "want 1 to 200"}}
+	page, err := newPage(f.Limit, f.Cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	where, args := []string{"kind = ?"}, []any{string(kind)}
 	for _, equal := range []struct{ column, value string }{
@@ -95,14 +93,10 @@ func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items
 			where, args = append(where, equal.column+" = ?"), append(args, equal.value)
 		}
 	}
-	if f.Cursor != "" {
-		at, id, err := readCursor(f.Cursor)
-		if err != nil {
-			return nil, "", payout.Problems{{Field: "cursor", Want: "want the next_cursor of the page before, unchanged"}}
-		}
-		where, args = append(where, "(created_at < ? OR (created_at = ? AND id < ?))"), append(args, at, at, id)
+	if page.after {
+		where, args = append(where, "(created_at < ? OR (created_at = ? AND id < ?))"), append(args, page.at, page.at, page.id)
 	}
-	args = append(args, f.Limit+1)
+	args = append(args, page.limit+1)
 	rows, err := l.query(ctx, "SELECT "+viewColumns+" FROM payouts WHERE "+strings.Join(where, " AND ")+" ORDER BY created_at DESC, id DESC LIMIT ?", args...)
 	items = []Payout{}
 	if err := each(rows, err, func(rows *sql.Rows) error {
@@ -112,10 +106,10 @@ func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items
 	}); err != nil {
 		return nil, "", fmt.Errorf("list payouts: %w", err)
 	}
-	if len(items) > f.Limit {
-		items = items[:f.Limit]
-		last := items[f.Limit-1]
-		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%s", stored(last.CreatedAt), last.ID))
+	if len(items) > page.limit {
+		items = items[:page.limit]
+		last := items[page.limit-1]
+		next = cursorOf(stored(last.CreatedAt), string(last.ID))
 	}
 	return items, next, nil
 }
@@ -154,20 +148,6 @@ func (l *Ledger) Transactions(ctx context.Context, cursor int64, limit int) ([]T
 		var t Transaction
 		err := scanTransaction(rows, &t)
 		list = append(list, t)
-		return err
-	})
-}
-
-// Cases lists cases of a status, oldest first; an empty status lists all.
-func (l *Ledger) Cases(ctx context.Context, status string) ([]Case, error) {
-	list := []Case{}
-	rows, err := l.query(ctx, "SELECT id, kind, status, payout_id, why, version, opened_at, COALESCE(closed_at, 0) FROM cases WHERE (? = '' OR status = ?) ORDER BY opened_at, id", status, status)
-	return list, each(rows, err, func(rows *sql.Rows) error {
-		var c Case
-		var opened, closed int64
-		err := rows.Scan(&c.ID, &c.Kind, &c.Status, &c.PayoutID, &c.Why, &c.Version, &opened, &closed)
-		c.OpenedAt, c.ClosedAt = moment(opened), moment(closed)
-		list = append(list, c)
 		return err
 	})
 }

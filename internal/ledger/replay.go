@@ -12,9 +12,21 @@ import (
 //
 //	Repeats: safe; nothing is written
 //	Errors:  *payout.KeyConflict
-func (l *Ledger) AcceptedBefore(ctx context.Context, req payout.Request) (p Payout, found bool, err error) {
+func (l *Ledger) AcceptedBefore(ctx context.Context, req payout.Request) (Payout, bool, error) {
+	return l.acceptedBefore(ctx, payout.KindPayout, req.Caller, req.IdempotencyKey, req)
+}
+
+// RefundAcceptedBefore is AcceptedBefore for a refund.
+//
+//	Repeats: safe; nothing is written
+//	Errors:  *payout.KeyConflict
+func (l *Ledger) RefundAcceptedBefore(ctx context.Context, req payout.RefundRequest) (Payout, bool, error) {
+	return l.acceptedBefore(ctx, payout.KindRefund, req.Caller, req.IdempotencyKey, req)
+}
+
+func (l *Ledger) acceptedBefore(ctx context.Context, kind payout.Kind, caller, key string, request any) (p Payout, found bool, err error) {
 	err = l.inTx(ctx, "accepted before", func(t tx) error {
-		id, err := t.remembered(ctx, req.Caller, "payouts", req.IdempotencyKey, req)
+		id, err := t.remembered(ctx, caller, endpoints[kind], key, request)
 		if found = id != ""; found {
 			p, err = scanView(t.row(ctx, "SELECT "+viewColumns+" FROM payouts WHERE id = ?", id))
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,13 +25,14 @@ type row struct {
 	caller, key, player                       string
 	money                                     payout.Money
 	merchant, user, source, reference, letter string // letter: metadata as JSON
+	payment                                   string // of a refund: the provider's id of the pay-in
 
 	status         payout.Status
 	moneyAt        payout.MoneyAt
 	reason         payout.Reason
 	providerStatus string
 	flaps          int
-	claimed        string
+	claimed        string // what signed news says while the provider does not
 	claimedAt      time.Time
 	attempt        int
 	step           payout.Step
@@ -40,19 +42,21 @@ type row struct {
 	version        int
 	created        time.Time
 
-	was payout.Status // as stored, to see that a status changed
+	was      payout.Status  // as stored, to see that the status changed
+	wasMoney payout.MoneyAt // as stored, to see that the money moved
 }
 
 const rowColumns = `id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id, payment_source_id,
 	reference, metadata, status, money, failure_reason, provider_status, flaps, claimed_status, claimed_at, attempt, step, next_step_at,
-	park_kind, park_why, version, created_at`
+	park_kind, park_why, version, created_at, payment_id`
 
 func (r *row) scan(from interface{ Scan(...any) error }) error {
 	var claimedAt, nextStepAt, created int64
 	err := from.Scan(&r.id, &r.kind, &r.caller, &r.key, &r.player, &r.money.Minor, &r.money.Currency, &r.merchant, &r.user, &r.source,
 		&r.reference, &r.letter, &r.status, &r.moneyAt, &r.reason, &r.providerStatus, &r.flaps, &r.claimed, &claimedAt, &r.attempt, &r.step,
-		&nextStepAt, &r.parkKind, &r.parkWhy, &r.version, &created)
+		&nextStepAt, &r.parkKind, &r.parkWhy, &r.version, &created, &r.payment)
 	r.claimedAt, r.nextStepAt, r.created, r.was = moment(claimedAt), moment(nextStepAt), moment(created), r.status
+	r.wasMoney = r.moneyAt
 	return err
 }
 
@@ -74,7 +78,7 @@ func (r *row) metadata() map[string]string {
 }
 
 func (r *row) intent(a attempt) payout.Intent {
-	return payout.Intent{ID: r.id, Attempt: a.number, ProviderID: a.providerID, Money: r.money, MerchantAccountID: r.merchant,
+	return payout.Intent{ID: r.id, Kind: r.kind, Attempt: a.number, ProviderID: a.providerID, Money: r.money, MerchantAccountID: r.merchant,
 		UserID: r.user, PaymentSourceID: r.source, Reference: r.reference}
 }
 
@@ -93,6 +97,9 @@ func (r *row) become(next payout.Status) bool {
 // next sets what happens after this transaction. A zero wait is "now".
 func (r *row) next(step payout.Step, wait time.Duration) {
 	r.step, r.nextStepAt = step, r.t.now.Add(wait)
+	if step != payout.StepPark && step != payout.StepReconcile {
+		r.parkKind, r.parkWhy = "", ""
+	}
 	if step == payout.StepDone {
 		r.nextStepAt = time.Time{}
 	}
@@ -146,15 +153,16 @@ func (r *row) dueAt() any {
 	return stored(at)
 }
 
-// save writes the row. When the status changed it counts the version up and
-// writes the outbox row, so that neither exists without the other.
+// save writes the row. When the status changed, or the money moved, it counts
+// the version up and writes the outbox row, so that neither exists without the
+// other.
 func (r *row) save(ctx context.Context) (payout.Position, error) {
-	if r.status != r.was {
+	if r.status != r.was || r.moneyAt != r.wasMoney {
 		r.version++
 		if err := r.tell(ctx); err != nil {
 			return payout.Position{}, err
 		}
-		r.was = r.status
+		r.was, r.wasMoney = r.status, r.moneyAt
 	}
 	_, err := r.t.exec(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
 		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ? WHERE id = ?`,
@@ -183,7 +191,7 @@ type eventData struct {
 // tell writes the outbox row of the status the payout has now.
 func (r *row) tell(ctx context.Context) error {
 	data, err := json.Marshal(eventData{r.id, r.player, r.money.Minor, r.money.Currency, r.status, r.moneyAt, r.reason,
-		payout.PlayerMessage(r.status, r.reason), r.metadata()})
+		payout.PlayerMessage(r.kind, r.status, r.reason), r.metadata()})
 	if err != nil {
 		return err
 	}
@@ -218,7 +226,9 @@ type attempt struct {
 	status         string
 	reason         payout.Reason
 	keyReused      bool
+	accepted       string // a field in which their word differs, and two people said it is ours all the same
 	askedAt        time.Time
+	lookedAt       time.Time // when we began the last whole reading of a statement that does not show it
 	created        time.Time
 	createdThereAt time.Time
 	closed         bool
@@ -232,12 +242,12 @@ const (
 	attemptExecuted = "executed" // paid
 )
 
-const attemptColumns = "number, idempotency_key, body, COALESCE(provider_payout_id, ''), status, failure_reason, key_reused, asked_at, created_at, created_there_at, closed_at IS NOT NULL"
+const attemptColumns = "number, idempotency_key, body, COALESCE(provider_payout_id, ''), status, failure_reason, key_reused, asked_at, created_at, created_there_at, closed_at IS NOT NULL, accepted, looked_at"
 
 func (a *attempt) scan(from interface{ Scan(...any) error }) error {
-	var askedAt, created, createdThereAt int64
-	err := from.Scan(&a.number, &a.key, &a.body, &a.providerID, &a.status, &a.reason, &a.keyReused, &askedAt, &created, &createdThereAt, &a.closed)
-	a.askedAt, a.created, a.createdThereAt = moment(askedAt), moment(created), moment(createdThereAt)
+	var askedAt, created, createdThereAt, lookedAt int64
+	err := from.Scan(&a.number, &a.key, &a.body, &a.providerID, &a.status, &a.reason, &a.keyReused, &askedAt, &created, &createdThereAt, &a.closed, &a.accepted, &lookedAt)
+	a.askedAt, a.created, a.createdThereAt, a.lookedAt = moment(askedAt), moment(created), moment(createdThereAt), moment(lookedAt)
 	return err
 }
 
@@ -277,6 +287,7 @@ type double struct {
 	providerID string
 	attempt    int
 	status     string // open, failed, executed
+	learnt     time.Time
 }
 
 const (
@@ -286,20 +297,29 @@ const (
 )
 
 func (r *row) doubles(ctx context.Context) (list []double, err error) {
-	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
+	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
 	return list, each(rows, err, func(rows *sql.Rows) error {
 		var d double
-		err := rows.Scan(&d.providerID, &d.attempt, &d.status)
+		var learnt int64
+		err := rows.Scan(&d.providerID, &d.attempt, &d.status, &learnt)
+		d.learnt = moment(learnt)
 		list = append(list, d)
 		return err
 	})
 }
 
-// doubled keeps a second provider id of an attempt, to be asked about too.
-func (r *row) doubled(ctx context.Context, attempt int, providerID string) error {
+// doubled keeps a second provider id of an attempt, to be asked about too, and
+// takes the news about it.
+func (r *row) doubled(ctx context.Context, number int, providerID string) error {
 	_, err := r.t.exec(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
-		providerID, string(r.id), attempt, doubleOpen, stored(r.t.now))
-	return err
+		providerID, string(r.id), number, doubleOpen, stored(r.t.now))
+	if err != nil {
+		return err
+	}
+	if r.status.Final() && r.step == payout.StepDone { // the end waits until it is known what became of it
+		r.next(payout.StepWait, r.l.timing.PollFirst)
+	}
+	return r.ownNews(ctx, attempt{number: number, providerID: providerID})
 }
 
 // beside says what else of this payout was paid at the provider, or still may
@@ -324,8 +344,11 @@ func (r *row) beside(ctx context.Context, n int) (string, error) {
 // ownNews takes the news about an attempt that was stored before its provider
 // id was known.
 func (r *row) ownNews(ctx context.Context, a attempt) error {
-	_, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, a.providerID)
-	return err
+	n, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, a.providerID)
+	if err != nil || n == 0 {
+		return err
+	}
+	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, "", a.providerID)
 }
 
 // unapplied counts the news that no step has read.
@@ -348,8 +371,9 @@ func (r *row) saveAttempt(ctx context.Context, a attempt) error {
 		reused = 1
 	}
 	_, err := r.t.exec(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
-		closed_at = COALESCE(closed_at, CAST(? AS BIGINT)) WHERE payout_id = ? AND number = ?`,
-		providerID, a.status, string(a.reason), reused, stored(a.askedAt), stored(a.createdThereAt), closedAt, string(r.id), a.number)
+		accepted = ?, looked_at = ?, closed_at = COALESCE(closed_at, CAST(? AS BIGINT)) WHERE payout_id = ? AND number = ?`,
+		providerID, a.status, string(a.reason), reused, stored(a.askedAt), stored(a.createdThereAt),
+		a.accepted, stored(a.lookedAt), closedAt, string(r.id), a.number)
 	return err
 }
 
@@ -382,13 +406,15 @@ func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Wor
 
 // openCase opens a case unless one of its kind is open for this payout.
 func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) error {
-	var open int
-	if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND subject = '' AND status = 'open'", string(r.id), string(kind)).Scan(&open); err != nil || open > 0 {
-		return err
+	if kind == payout.CaseSlow { // a person who dismissed it knows for a while
+		var dismissed int
+		if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND closed_by <> '' AND closed_at > ?",
+			string(r.id), string(kind), stored(r.t.now.Add(-r.stuckAfter()))).Scan(&dismissed); err != nil || dismissed > 0 {
+			return err
+		}
 	}
-	id := uuid.Must(uuid.NewV7()).String()
-	if _, err := r.t.exec(ctx, `INSERT INTO cases (id, kind, status, payout_id, why, version, opened_at) VALUES (?, ?, 'open', ?, ?, 1, ?)`,
-		id, string(kind), string(r.id), why, stored(r.t.now)); err != nil {
+	id, err := r.t.openCase(ctx, kind, r.id, "", why)
+	if err != nil || id == "" {
 		return err
 	}
 	data, err := json.Marshal(map[string]any{"id": id, "kind": kind, "payout_id": r.id, "why": why})
@@ -398,14 +424,42 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 	return r.t.post(ctx, r.caller, id, 1, "case.opened", data)
 }
 
+// openCase opens a case about a payout, or about something else that subject
+// names, and answers with its id; "" when one of its kind is open.
+func (t tx) openCase(ctx context.Context, kind payout.CaseKind, id payout.ID, subject, why string) (string, error) {
+	caseID := uuid.Must(uuid.NewV7()).String()
+	n, err := t.exec(ctx, `INSERT INTO cases (id, kind, status, payout_id, subject, why, version, opened_at) VALUES (?, ?, 'open', ?, ?, ?, 1, ?)
+		ON CONFLICT (payout_id, kind, subject) WHERE status = 'open' DO NOTHING`,
+		caseID, string(kind), string(id), subject, why, stored(t.now))
+	if n == 0 {
+		caseID = ""
+	}
+	return caseID, err
+}
+
 // closeCases closes the open cases of these kinds, because evidence answered
 // them.
 func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
+	args := []any{stored(r.t.now), string(r.id)}
 	for _, kind := range kinds {
-		if _, err := r.t.exec(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND status = 'open'`,
-			stored(r.t.now), string(r.id), string(kind)); err != nil {
-			return err
-		}
+		args = append(args, string(kind))
 	}
-	return nil
+	_, err := r.t.exec(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND subject = '' AND status = 'open' AND kind IN (?"+
+		strings.Repeat(", ?", len(kinds)-1)+")", args...)
+	return err
+}
+
+func (t tx) closeCase(ctx context.Context, kind payout.CaseKind, id payout.ID, subject string) error {
+	_, err := t.exec(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
+		stored(t.now), string(id), string(kind), subject)
+	return err
+}
+
+// stuckAfter is the age at which an undecided payout gets a case `slow`. A
+// refund may have to wait until its pay-in settles.
+func (r *row) stuckAfter() time.Duration {
+	if r.kind == payout.KindRefund {
+		return r.l.timing.RefundStuckAfter
+	}
+	return r.l.timing.StuckAfter
 }

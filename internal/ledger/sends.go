@@ -21,37 +21,27 @@ type sent struct {
 
 func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
 	var s sent
-	rows, err := r.t.rows(ctx, "SELECT started_at, deadline_at, COALESCE(answer, '') FROM sends WHERE payout_id = ? AND attempt = ? ORDER BY number", string(r.id), attempt)
-	return s, each(rows, err, func(rows *sql.Rows) error {
-		var started, deadline int64
-		var answer payout.Answer
-		if err := rows.Scan(&started, &deadline, &answer); err != nil {
-			return err
-		}
-		s.count++
-		if answer == "" && moment(deadline).After(s.inFlight) {
-			s.inFlight = moment(deadline)
-		}
-		// A refusal stays unresolved beside a send that may have been taken: the
-		// two answers contradict, and only that of all sends together is definitive.
-		if answer == payout.AnswerRefused {
-			s.refused++
-		}
-		if answer != payout.AnswerNotSent {
-			if s.unresolved++; s.unresolved == 1 {
-				s.first = moment(started)
-			}
-		}
-		return nil
-	})
+	var first, inFlight int64
+	// A refusal stays unresolved beside a send that may have been taken: the two
+	// answers contradict, and only that of all sends together is definitive.
+	err := r.t.row(ctx, `SELECT COUNT(*),
+		COALESCE(SUM(CASE WHEN COALESCE(answer, '') <> 'not_sent' THEN 1 ELSE 0 END), 0),
+		COALESCE(SUM(CASE WHEN answer = 'refused' THEN 1 ELSE 0 END), 0),
+		COALESCE(MIN(CASE WHEN COALESCE(answer, '') <> 'not_sent' THEN started_at END), 0),
+		COALESCE(MAX(CASE WHEN answer IS NULL THEN deadline_at END), 0)
+		FROM sends WHERE payout_id = ? AND attempt = ?`, string(r.id), attempt).Scan(&s.count, &s.unresolved, &s.refused, &first, &inFlight)
+	s.first, s.inFlight = moment(first), moment(inFlight)
+	return s, err
 }
 
 // OpenSend asks for permission to send the latest attempt with a token that
 // ends at tokenExpires, and writes the send log's row. Permission is given
 // only while the attempt is open and the latest, the payout not final, and a
 // resend within KEY_WINDOW of the first send that may have arrived. Without
-// permission Send.Number is 0, and the position says what to do instead.
+// permission Send.Number is 0, and the position says what to do instead: with
+// StepCreate still, the provider is to be asked first.
 //
+//	Errors: *payout.Braked while the provider does not let us in
 //	Clock: ours; the send must not leave after Send.Deadline
 func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.Time) (send payout.Send, p payout.Position, err error) {
 	err = l.inTx(ctx, "open send", func(t tx) error {
@@ -76,6 +66,11 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		}
 		if ask, err := r.mustAsk(ctx); err != nil || ask {
 			p, err = r.askFirst(ctx, err)
+			p.Step = payout.StepCreate // that is next still, when the step that sends has asked
+			return err
+		}
+		doubted, err := l.mayAsk(ctx, t)
+		if err != nil {
 			return err
 		}
 		s, err := r.sent(ctx, a.number)
@@ -89,15 +84,16 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		case a.closed:
 			return fmt.Errorf("attempt %d is closed while the next step is to send it", a.number)
 		case a.keyReused:
-			r.park(payout.CaseUnknownOutcome, "the provider knows this attempt's idempotency key with another body: it may have been created by an earlier send")
+			r.lookFirst("the provider knows this attempt's idempotency key with another body: it may have been created by an earlier send")
 		case s.unresolved > 0 && t.now.After(s.first.Add(l.timing.KeyWindow)):
-			r.park(payout.CaseUnknownOutcome, fmt.Sprintf("sent %d times since %s without a definitive answer, and the window of %s in which the same key may be sent again is over",
+			r.lookFirst(fmt.Sprintf("sent %d times since %s without a definitive answer, and the window of %s in which the same key may be sent again is over",
 				s.count, s.first.Format(time.RFC3339), l.timing.KeyWindow))
 		case tokenExpires.After(s.first.Add(l.timing.KeyLife - payout.KeyMargin)):
 			return fmt.Errorf("the access token outlives the idempotency key: it ends %s, the key may be forgotten from %s on; lower KEY_WINDOW",
 				tokenExpires.Format(time.RFC3339), s.first.Add(l.timing.KeyLife).Format(time.RFC3339))
 		default:
-			send = payout.Send{PayoutID: r.id, Kind: r.kind, Attempt: a.number, Number: s.count + 1, Key: a.key, Body: a.body, Deadline: t.now.Add(l.timing.SendFor)}
+			send = payout.Send{PayoutID: r.id, Kind: r.kind, Attempt: a.number, Number: s.count + 1, Key: a.key, Body: a.body, Deadline: t.now.Add(l.timing.SendFor),
+				Doubted: doubted, PaymentID: r.payment}
 			if _, err := t.exec(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
 				string(id), a.number, send.Number, stored(t.now), stored(send.Deadline), stored(tokenExpires)); err != nil {
 				return err
@@ -166,6 +162,15 @@ func (l *Ledger) CloseSend(ctx context.Context, send payout.Send, c payout.Creat
 				return err
 			}
 			if err := r.saveAttempt(ctx, a); err != nil {
+				return err
+			}
+			switch {
+			case c.NotLetIn:
+				_, err = l.notLetIn(ctx, t, c.Detail)
+			case send.Doubted && (c.Answer == payout.AnswerCreated || c.Answer == payout.AnswerRefused):
+				err = l.letIn(ctx, t)
+			}
+			if err != nil {
 				return err
 			}
 		}

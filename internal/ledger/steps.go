@@ -38,6 +38,8 @@ func (l *Ledger) step(ctx context.Context, id payout.ID, want payout.Step, fn fu
 
 // Earlier lists all attempts that have an id at the provider: they are read
 // once more before another attempt begins.
+//
+//	Errors: *payout.Braked while the provider does not let us in
 func (l *Ledger) Earlier(ctx context.Context, id payout.ID) (asks []payout.Ask, err error) {
 	err = l.inTx(ctx, "earlier", func(t tx) error {
 		asks = nil
@@ -45,14 +47,17 @@ func (l *Ledger) Earlier(ctx context.Context, id payout.ID) (asks []payout.Ask, 
 		if err != nil {
 			return err
 		}
+		if _, err := l.mayAsk(ctx, t); err != nil {
+			return err
+		}
 		attempts, err := r.attempts(ctx)
 		for _, a := range attempts {
 			if a.providerID != "" {
-				asks = append(asks, payout.Ask{Attempt: a.number, ProviderID: a.providerID})
+				asks = append(asks, r.ask(a.number, a.providerID))
 			}
 		}
 		if err == nil {
-			asks, err = r.askDoubles(ctx, asks)
+			asks, err = r.askDoubles(ctx, asks, nil)
 		}
 		return err
 	})
@@ -72,6 +77,11 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 		if err != nil {
 			return err
 		}
+		if len(words) > 0 {
+			if err := l.letIn(ctx, r.t); err != nil {
+				return err
+			}
+		}
 		said := map[int]payout.Word{}
 		for _, word := range words {
 			if word.ProviderID == "" || word.ProviderID == attempts[word.Attempt-1].providerID {
@@ -86,13 +96,16 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 				continue // refused: never created
 			}
 			w, asked := said[a.number]
-			if !asked {
-				return fmt.Errorf("attempt %d was not asked about", a.number)
+			switch overdue := r.t.now.Sub(r.nextStepAt) > earlierFresh; {
+			case !asked && overdue:
+				return r.doubt(ctx, payout.CaseContradiction, "", fmt.Sprintf("attempt %d failed and cannot be found at the provider any more; no further attempt is made", a.number))
+			case !asked:
+				return fmt.Errorf("attempt %d is not visible at the provider; it is asked about again", a.number)
 			}
 			if w.AskedAt.Before(a.askedAt) {
 				return fmt.Errorf("attempt %d was asked about before what is known of it; ask again", a.number)
 			}
-			if payout.ReadVerdict(w.Status) == payout.VerdictFailed && r.intent(a).Mismatch(w) == "" {
+			if payout.ReadVerdict(w.Status) == payout.VerdictFailed && r.differs(a, w) == "" {
 				a.askedAt = w.AskedAt
 				if err := r.saveAttempt(ctx, a); err != nil {
 					return err
@@ -103,7 +116,7 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 			if err != nil {
 				return err
 			}
-			if payout.ReadVerdict(w.Status) == payout.VerdictExecuted && r.intent(a).Mismatch(w) == "" {
+			if payout.ReadVerdict(w.Status) == payout.VerdictExecuted && r.differs(a, w) == "" {
 				if err := r.executedLate(ctx, &a, w, evidenceID); err != nil {
 					return err
 				}
@@ -191,6 +204,9 @@ func (l *Ledger) giveUp(ctx context.Context, id payout.ID, step payout.Step, kin
 		if err := r.note(ctx, evidenceID, "failed: %s; %s %s", r.reason, r.money, what); err != nil {
 			return err
 		}
+		if err := r.claimedExecuted(ctx); err != nil {
+			return err
+		}
 		if kind == KindFreeze {
 			err = r.openCase(ctx, payout.CaseBlocked, "stopped by the provider for a regulatory reason; the money is frozen until compliance decides")
 		}
@@ -217,7 +233,11 @@ func (r *row) evidenceOf(ctx context.Context, attempt int, word, orWord string) 
 //	Repeats: safe; the return slot is filled once
 func (l *Ledger) Return(ctx context.Context, id payout.ID) (payout.Position, error) {
 	return l.step(ctx, id, payout.StepReturn, func(r *row) error {
-		a, err := r.attemptNumber(ctx, r.attempt)
+		number, err := r.paidBy(ctx)
+		if err != nil {
+			return err
+		}
+		a, err := r.attemptNumber(ctx, number)
 		if err != nil {
 			return err
 		}
@@ -240,28 +260,45 @@ func (l *Ledger) Return(ctx context.Context, id payout.ID) (payout.Position, err
 				return err
 			}
 		}
-		var blocked int
-		if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND status = 'open'", string(r.id), string(payout.CaseBlocked)).Scan(&blocked); err != nil {
-			return err
-		}
-		to := "available"
-		if blocked > 0 {
-			to = "frozen"
-		}
-		if err := r.t.book(ctx, entry{kind: KindReturn, payoutID: r.id, attempt: a.number, slot: "return", evidence: evidenceID, money: r.money,
-			from: merchantAccount(r.merchant), to: playerAccount(r.player, to)}); err != nil {
-			return err
-		}
-		if err := r.shift(ctx, "", to); err != nil {
-			return err
-		}
-		if err := r.mustBecome(payout.StatusReturned); err != nil {
-			return err
-		}
-		r.moneyAt = payout.MoneyReturned
-		r.next(payout.StepDone, 0)
-		return r.note(ctx, evidenceID, "returned by the bank; %s credited back to the player", r.money)
+		return r.giveBack(ctx, a, evidenceID)
 	})
+}
+
+// paidBy is the attempt that was settled; the latest while none is.
+func (r *row) paidBy(ctx context.Context) (number int, err error) {
+	err = r.t.row(ctx, "SELECT COALESCE(MAX(attempt), 0) FROM transactions WHERE payout_id = ? AND kind = ?", string(r.id), string(KindSettle)).Scan(&number)
+	if number == 0 {
+		number = r.attempt
+	}
+	return number, err
+}
+
+// giveBack books that the bank sent back what was settled.
+func (r *row) giveBack(ctx context.Context, a attempt, evidenceID string) error {
+	var blocked int
+	if err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND kind = ? AND status = 'open'", string(r.id), string(payout.CaseBlocked)).Scan(&blocked); err != nil {
+		return err
+	}
+	to, at, what := "available", payout.MoneyReturned, "credited back to the player"
+	if blocked > 0 {
+		to, at, what = "frozen", payout.MoneyFrozen, "frozen"
+	}
+	if err := r.t.book(ctx, entry{kind: KindReturn, payoutID: r.id, attempt: a.number, slot: "return", evidence: evidenceID, money: r.money,
+		from: merchantAccount(r.merchant), to: playerAccount(r.player, to)}); err != nil {
+		return err
+	}
+	if err := r.shift(ctx, "", to); err != nil {
+		return err
+	}
+	if err := r.mustBecome(payout.StatusReturned); err != nil {
+		return err
+	}
+	r.moneyAt, r.claimed = at, ""
+	r.next(payout.StepDone, 0)
+	if err := r.note(ctx, evidenceID, "returned by the bank; %s %s", r.money, what); err != nil {
+		return err
+	}
+	return r.closeCases(ctx, payout.CaseReturnUnconfirmed, payout.CaseSlow)
 }
 
 // OpenCase parks the payout: a case for a person, the money stays held.
@@ -275,10 +312,9 @@ func (l *Ledger) OpenCase(ctx context.Context, id payout.ID) (payout.Position, e
 		if err := r.mustBecome(payout.StatusParked); err != nil {
 			return err
 		}
+		why := r.parkWhy
 		r.next(payout.StepWait, l.timing.PollMax)
-		err := r.note(ctx, "", "parked: %s", r.parkWhy)
-		r.parkKind, r.parkWhy = "", ""
-		return err
+		return r.note(ctx, "", "parked: %s", why)
 	})
 }
 

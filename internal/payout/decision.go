@@ -109,6 +109,12 @@ func ReadVerdict(providerStatus string) Verdict {
 	return VerdictWait
 }
 
+// ListedStatus says whether a provider status is one this build knows. One that
+// is not is counted and logged as drift.
+func ListedStatus(s string) bool {
+	return s == ProviderPending || s == ProviderAuthorized || s == ProviderExecuted || s == ProviderFailed
+}
+
 // StatusFor is our status for a provider status that decides nothing yet.
 func StatusFor(providerStatus string) Status {
 	if providerStatus == ProviderAuthorized {

@@ -56,7 +56,7 @@ func (m Money) Add(n Money) (Money, error) {
 	return Money{m.Minor + n.Minor, m.Currency}, nil
 }
 
-// String shows the amount to people: "£10.00", "-€0.05", "12.34 SEK".
+// String shows the amount to people: "£1,234.50", "-€0.05", "12.34 SEK".
 func (m Money) String() string {
 	places, ok := decimals[m.Currency]
 	if !ok {
@@ -66,13 +66,17 @@ func (m Money) String() string {
 	if m.Minor < 0 {
 		sign, magnitude = "-", -uint64(m.Minor)
 	}
-	digits := strconv.FormatUint(magnitude, 10)
+	digits, fraction := strconv.FormatUint(magnitude, 10), ""
 	if places > 0 {
 		for len(digits) <= places {
 			digits = "0" + digits
 		}
-		digits = digits[:len(digits)-places] + "." + digits[len(digits)-places:]
+		digits, fraction = digits[:len(digits)-places], "."+digits[len(digits)-places:]
 	}
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	digits += fraction
 	if symbol, ok := symbols[m.Currency]; ok {
 		return sign + symbol + digits
 	}

@@ -39,7 +39,8 @@ func TestAdd(t *testing.T) {
 func TestMoneyForPeople(t *testing.T) {
 	for want, m := range map[string]Money{
 		"£10.00": {1000, "GBP"}, "£0.05": {5, "GBP"}, "-€0.05": {-5, "EUR"}, "zł 1.50": {150, "PLN"}, "12.34 SEK": {1234, "SEK"}, "7 JPY": {7, "JPY"}, "£0.00": {0, "GBP"},
-		"-£92233720368547758.08": {math.MinInt64, "GBP"}, "£92233720368547758.07": {math.MaxInt64, "GBP"},
+		"£999.99": {99999, "GBP"}, "£1,000.00": {100000, "GBP"}, "-£1,234.50": {-123450, "GBP"}, "zł 123,456.00": {12345600, "PLN"}, "1,234,567 JPY": {1234567, "JPY"}, "100 JPY": {100, "JPY"},
+		"-£92,233,720,368,547,758.08": {math.MinInt64, "GBP"}, "£92,233,720,368,547,758.07": {math.MaxInt64, "GBP"},
 	} {
 		if got := m.String(); got != want {
 			t.Errorf("%d %s reads %q, want %q", m.Minor, m.Currency, got, want)

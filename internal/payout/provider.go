@@ -33,6 +33,7 @@ type Send struct {
 	Key      string // idempotency key
 	Body     []byte // exact bytes
 	Deadline time.Time
+	Doubted  bool // the provider refused to let us in lately: the first answer is good news
 
 	PaymentID string // of a refund: the provider's id of the pay-in that is refunded
 }
@@ -42,6 +43,7 @@ type Created struct {
 	Answer     Answer
 	ProviderID string        // with AnswerCreated
 	Reason     Reason        // with AnswerRefused
+	NotLetIn   bool          // with AnswerNotSent: our credentials, token or signature were refused
 	KeyReused  bool          // the provider says the key was used for another body: never send again, look
 	Detail     string        // for people: status, title, trace id; no personal data
 	RetryAfter time.Duration // what the provider asked for; 0: nothing
@@ -69,6 +71,7 @@ type Word struct {
 // Intent is what we asked for, to compare a Word with.
 type Intent struct {
 	ID                ID
+	Kind              Kind
 	Attempt           int
 	ProviderID        string
 	Money             Money

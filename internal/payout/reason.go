@@ -1,6 +1,9 @@
 package payout
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Reason says why a payout failed or was refused. Most are the provider's own
 // words (docs/truelayer.md, "Failure reasons"); the list there grows, so a
@@ -35,24 +38,29 @@ func (r Reason) Listed() bool { return slices.Contains(Reasons(), r) }
 
 // PlayerMessage is what support may tell the player. It never names a
 // regulatory reason: telling a blocked payee would be tipping off.
-func PlayerMessage(s Status, r Reason) string {
+func PlayerMessage(k Kind, s Status, r Reason) string {
+	const contact = "Your %s could not be completed. Please contact support."
+	message := ""
 	switch s {
 	case StatusAccepted, StatusPending, StatusAuthorized:
-		return "Your payout is on its way."
+		message = "Your %s is on its way."
 	case StatusExecuted:
-		return "Your payout was sent to your bank."
+		message = "Your %s was sent to your bank."
 	case StatusReturned:
-		return "Your bank sent the payout back. The money is in your balance again."
+		if message = "Your bank sent the %s back. The money is in your balance again."; r == ReasonBlocked {
+			message = contact
+		}
 	case StatusParked:
-		return "We are checking your payout with the payment provider. Your money is safe."
+		message = "We are checking your %s with the payment provider. Your money is safe."
 	case StatusFailed:
 		switch r {
 		case ReasonInvalidIBAN, ReasonInvalidScan, ReasonScanConversion:
-			return "Your bank account could not be paid. The money is in your balance again; please use another account."
+			message = "Your bank account could not be paid. The money is in your balance again; please use another account."
 		case ReasonBlocked:
-			return "Your payout could not be completed. Please contact support."
+			message = contact
+		default:
+			message = "Your %s could not be completed. The money is in your balance again."
 		}
-		return "Your payout could not be completed. The money is in your balance again."
 	}
-	return ""
+	return strings.ReplaceAll(message, "%s", string(k))
 }

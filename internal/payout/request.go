@@ -79,6 +79,8 @@ const (
 var (
 	playerID    = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 	visibleKey  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
+	pathSafe    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`) // stands in a signed path as it is
+	line        = regexp.MustCompile(`^[\x20-\x7e]{1,100}$`)
 	providerRef = regexp.MustCompile(`^[A-Za-z0-9._~:-]{1,128}$`) // theirs are UUIDs; a placeholder such as <id> is not taken
 )
 
@@ -89,18 +91,12 @@ func (r Request) Check(l Limits) Problems {
 	CheckKey(&p, r.IdempotencyKey)
 	CheckPlayer(&p, r.PlayerID)
 	r.Money.check(&p, l.MaxAmountInMinor)
-	if r.Money.Currency.Valid() {
-		if _, ok := l.MerchantAccounts[r.Money.Currency]; !ok {
-			p.add("currency", "%q has no merchant account here; want one of %s", r.Money.Currency, currencies(l.MerchantAccounts))
-		}
-	}
+	l.checkCurrency(&p, r.Money.Currency)
 	if !providerRef.MatchString(r.Beneficiary.UserID) {
 		p.add("beneficiary.user_id", "want the provider's id of the user that paid in, 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -")
 	}
 	CheckSource(&p, "beneficiary.payment_source_id", r.Beneficiary.PaymentSourceID)
-	if l.Reference == nil || !l.Reference.MatchString(r.Beneficiary.Reference) {
-		p.add("beneficiary.reference", "want %s", l.ReferenceText)
-	}
+	l.checkReference(&p, "beneficiary.reference", r.Beneficiary.Reference)
 	if len(r.Metadata) > maxMetadataPairs {
 		p.add("metadata", "has %d pairs; want at most %d", len(r.Metadata), maxMetadataPairs)
 	}
@@ -134,13 +130,56 @@ func (m Movement) Check(l Limits) Problems {
 	CheckKey(&p, m.IdempotencyKey)
 	CheckPlayer(&p, m.PlayerID)
 	m.Money.check(&p, l.MaxAmountInMinor)
-	if _, ok := l.MerchantAccounts[m.Money.Currency]; m.Money.Currency.Valid() && !ok {
-		p.add("currency", "%q has no merchant account here; want one of %s", m.Money.Currency, currencies(l.MerchantAccounts))
-	}
-	if n := utf8.RuneCountInString(m.Reason); n < 1 || n > maxReason || !utf8.ValidString(m.Reason) || strings.ContainsFunc(m.Reason, unicode.IsControl) {
-		p.add("reason", "want 1 to %d characters that say why, no control characters among them", maxReason)
-	}
+	l.checkCurrency(&p, m.Money.Currency)
+	checkText(&p, "reason", m.Reason, maxReason)
 	return p
+}
+
+// RefundRequest is a caller's wish to refund a pay-in, wholly or in part. The
+// money is taken from the player's balance, as with a payout, and goes back to
+// the account that paid.
+type RefundRequest struct {
+	Caller         string `json:"-"`
+	IdempotencyKey string `json:"-"`
+	PlayerID       string `json:"player_id"`
+	PaymentID      string `json:"payment_id"` // the provider's id of the pay-in
+	Money          Money  `json:"money"`
+	Reference      string `json:"reference"`
+}
+
+// ID is the refund's id.
+func (r RefundRequest) ID() ID { return NewID(KindRefund, r.Caller, r.IdempotencyKey) }
+
+// Check names everything that is wrong with the request.
+func (r RefundRequest) Check(l Limits) Problems {
+	var p Problems
+	CheckKey(&p, r.IdempotencyKey)
+	CheckPlayer(&p, r.PlayerID)
+	r.Money.check(&p, l.MaxAmountInMinor)
+	l.checkCurrency(&p, r.Money.Currency)
+	if !pathSafe.MatchString(r.PaymentID) {
+		p.add("payment_id", "want the provider's id of the pay-in, 1 to 128 characters of A-Z a-z 0-9 _ -")
+	}
+	l.checkReference(&p, "reference", r.Reference)
+	return p
+}
+
+func (l Limits) checkCurrency(p *Problems, c Currency) {
+	if _, ok := l.MerchantAccounts[c]; c.Valid() && !ok {
+		p.add("currency", "%q has no merchant account here; want one of %s", c, currencies(l.MerchantAccounts))
+	}
+}
+
+func (l Limits) checkReference(p *Problems, field, reference string) {
+	if l.Reference == nil || !l.Reference.MatchString(reference) {
+		p.add(field, "want %s", l.ReferenceText)
+	}
+}
+
+func checkText(p *Problems, field, text string, most int) {
+	if n := utf8.RuneCountInString(text); n < 1 || n > most || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		p.add(field, "want 1 to %d characters that say why, no control characters among them", most)
+	}
 }
 
 // Source is an account that paid in, bound to the player who paid.

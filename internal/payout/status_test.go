@@ -57,11 +57,11 @@ func TestNextStatusesAreACopy(t *testing.T) {
 func TestEveryStatusHasAMessageForThePlayer(t *testing.T) {
 	for _, s := range Statuses() {
 		for _, r := range append(Reasons(), "brand_new") {
-			message := PlayerMessage(s, r)
+			message := PlayerMessage(KindRefund, s, r)
 			if message == "" {
 				t.Errorf("%s, %s: no message", s, r)
 			}
-			if r == ReasonBlocked && message == PlayerMessage(s, ReasonUnknown) && s == StatusFailed {
+			if r == ReasonBlocked && message == PlayerMessage(KindRefund, s, ReasonUnknown) && (s == StatusFailed || s == StatusReturned) {
 				t.Errorf("a blocked player is told %q, but the money is not in the balance", message)
 			}
 		}

@@ -14,6 +14,7 @@ type Timing struct {
 	PollFirst        time.Duration // silence before the first poll
 	PollMax          time.Duration // the longest pause between polls
 	StuckAfter       time.Duration // an undecided payout of this age gets a case `slow`
+	RefundStuckAfter time.Duration // the same for a refund, which may wait for its pay-in to settle
 	ReturnAskFor     time.Duration // how long a signed but unconfirmed return is asked about
 	UnmatchedAfter   time.Duration // an event nobody owns gets a case after this
 	SweepEvery       time.Duration // the sweeper's period
@@ -34,7 +35,7 @@ const KeyMargin = 5 * time.Minute
 func DefaultTiming() Timing {
 	return Timing{
 		KeyWindow: 4 * time.Hour, KeyLife: 6 * time.Hour,
-		PollFirst: 30 * time.Second, PollMax: time.Hour, StuckAfter: 26 * time.Hour,
+		PollFirst: 30 * time.Second, PollMax: time.Hour, StuckAfter: 26 * time.Hour, RefundStuckAfter: 7 * 24 * time.Hour,
 		ReturnAskFor: 24 * time.Hour, UnmatchedAfter: 15 * time.Minute, SweepEvery: time.Minute,
 		SendFor: 35 * time.Second, SendStartToClose: time.Minute,
 	}
@@ -53,6 +54,7 @@ func (t Timing) Check() error {
 	positive("POLL_FIRST", t.PollFirst)
 	positive("POLL_MAX", t.PollMax)
 	positive("STUCK_AFTER", t.StuckAfter)
+	positive("REFUND_STUCK_AFTER", t.RefundStuckAfter)
 	positive("RETURN_ASK_FOR", t.ReturnAskFor)
 	positive("UNMATCHED_AFTER", t.UnmatchedAfter)
 	positive("SWEEP_EVERY", t.SweepEvery)

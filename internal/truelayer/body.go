@@ -53,6 +53,14 @@ func (r PayoutRequest) check(m *mistakes) {
 	m.metadata(r.Metadata)
 }
 
+// Body is the exact JSON that asks for what is intended, by its kind.
+func Body(in payout.Intent, metadata map[string]string) ([]byte, error) {
+	if in.Kind == payout.KindRefund {
+		return RefundBody(in, metadata)
+	}
+	return CreateBody(in, metadata)
+}
+
 // CreateBody is the exact JSON that asks for this payout, closed loop: the
 // same bytes for the same intent and metadata. Our own two metadata pairs are
 // added, by which events and statement lines find their payout.

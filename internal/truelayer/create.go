@@ -104,6 +104,7 @@ func (c *Client) conclude(r reply, s sight, token payout.Token, op string) payou
 	switch row.effect {
 	case effectDropToken:
 		c.tokens.drop(token.Value)
+		out.NotLetIn = out.Answer == payout.AnswerNotSent
 	case effectKeyReused:
 		out.KeyReused = true
 	}

@@ -36,6 +36,14 @@ func (e *CallError) Error() string {
 	return text
 }
 
+// Unwrap says that a 401 or 403 is a closed door.
+func (e *CallError) Unwrap() error {
+	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden {
+		return payout.ErrNotLetIn
+	}
+	return nil
+}
+
 // question is one GET.
 type question struct {
 	op   string // what it is for: "get payout"

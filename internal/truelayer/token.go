@@ -31,6 +31,9 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Said + ": " + e.Change }
 
+// Unwrap says what it comes to for everybody else.
+func (e *ConfigError) Unwrap() error { return payout.ErrNotLetIn }
+
 // tokens keeps the access token.
 type tokens struct {
 	mu    sync.Mutex

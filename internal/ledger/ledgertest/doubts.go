@@ -49,11 +49,11 @@ var doubting = group{
 		h.told(n)
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
-		if len(asking.Asks) != 2 || asking.Asks[1] != (payout.Ask{Attempt: 1, ProviderID: "another"}) {
+		if len(asking.Asks) != 2 || asking.Asks[1] != (payout.Ask{Attempt: 1, ProviderID: "another", Kind: payout.KindPayout}) {
 			h.Fatalf("asks %+v", asking.Asks)
 		}
 		h.Clock.Advance(time.Second)
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonInvalidIBAN)}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "failed", payout.ReasonInvalidIBAN)}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.parkedBy(id, payout.CaseContradiction)
 		h.owes(0, 1000, 0)
@@ -68,11 +68,11 @@ var doubting = group{
 		h.triedAgain(id)
 		h.answered(h.sent(id), payout.Created{Answer: payout.AnswerNotSent, Detail: "401"})
 		h.told(news("e1", theirs(id, 1), "executed"))
-		h.forbidden(id, payout.StepReconcile)
+		h.forbidden(id, payout.StepCreate)
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
 		h.Clock.Advance(time.Second)
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonSchemeError)}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "failed", payout.ReasonSchemeError)}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.sent(id) // read, and still failed: it may leave
 	},
@@ -82,13 +82,13 @@ var doubting = group{
 		h.triedAgain(id)
 		h.answered(h.sent(id), payout.Created{Answer: payout.AnswerNotSent, Detail: "401"})
 		h.Clock.Advance(10 * time.Hour) // credentials were out of order
-		h.forbidden(id, payout.StepReconcile)
+		h.forbidden(id, payout.StepCreate)
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
 		if len(asking.Asks) != 1 || asking.Asks[0].Attempt != 1 {
 			h.Fatalf("asks %+v", asking.Asks)
 		}
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "executed", "")}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "executed", "")}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.forbidden(id, payout.StepPark)
 		h.owes(0, 1000, 0)
@@ -158,7 +158,7 @@ func (h house) heardOf(id payout.ID, providerID, status string, reason payout.Re
 	h.Helper()
 	said := h.word(id, 1, status, reason)
 	said.ProviderID, said.Word.ProviderID = providerID, providerID
-	p, err := h.Judge(h.ctx, id, []payout.Asked{said}, nil, "test")
+	p, err := h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{said}, By: "test"})
 	h.must(err)
 	return p
 }

@@ -175,35 +175,126 @@ func (h house) created(id payout.ID) payout.Position {
 func (h house) word(id payout.ID, n int, status string, reason payout.Reason) payout.Asked {
 	h.Helper()
 	row := h.payout(id)
-	w := payout.Word{ProviderID: theirs(id, n), Status: status, Reason: reason, Money: row.Money, MerchantAccountID: Merchant, UserID: User, PaymentSourceID: Source,
+	w := payout.Word{ProviderID: theirs(id, n), Status: status, Reason: reason, Money: row.Money, MerchantAccountID: row.MerchantAccountID, UserID: User, PaymentSourceID: Source,
 		Reference: Reference, Metadata: map[string]string{payout.MetadataPayoutID: string(id), payout.MetadataAttempt: fmt.Sprint(n)},
 		AskedAt: h.Clock.Now(), Raw: []byte(`{"beneficiary":{"iban":"` + AccountNumber + `"}}`)}
 	if v := payout.ReadVerdict(status); v != payout.VerdictWait {
 		w.DecidedAt = h.Clock.Now().Add(-time.Second)
 	}
-	return payout.Asked{Attempt: n, Word: w}
+	if row.Kind == payout.KindRefund { // whose word has no beneficiary
+		w.MerchantAccountID, w.UserID, w.PaymentSourceID, w.Reference = "", "", "", row.Beneficiary.Reference
+	}
+	return payout.Asked{Attempt: n, ProviderID: w.ProviderID, Word: w}
 }
 
 // heard judges what the provider says of attempt n now. A second goes by.
 func (h house) heard(id payout.ID, n int, status string, reason payout.Reason) payout.Position {
 	h.Helper()
 	h.Clock.Advance(time.Second)
-	p, err := h.Judge(h.ctx, id, []payout.Asked{h.word(id, n, status, reason)}, nil, "test")
+	p, err := h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, n, status, reason)}, By: "test"})
 	h.must(err)
 	return p
+}
+
+// says is what the provider says when it is asked: by its id a status, and
+// after a space the reason. About an id that is not here it knows nothing.
+type says map[string]string
+
+// asking reads what is to be asked.
+func (h house) asking(id payout.ID) payout.Asking {
+	h.Helper()
+	asking, err := h.Read(h.ctx, id)
+	h.must(err)
+	return asking
+}
+
+// reconciled is the step ReconcilePayout, a second later: it reads, asks what
+// it is to ask, looks into the statement where it is to look, and judges.
+func (h house) reconciled(id payout.ID, s says, lines ...payout.Line) payout.Position {
+	h.Helper()
+	h.Clock.Advance(time.Second)
+	return h.judged(id, h.asking(id), s, lines...)
+}
+
+// judged is the second half of reconciled.
+func (h house) judged(id payout.ID, asking payout.Asking, s says, lines ...payout.Line) payout.Position {
+	h.Helper()
+	heard := payout.Heard{Inbox: asking.Inbox, Approved: asking.Approved, Doubted: asking.Doubted, By: "ReconcilePayout"}
+	for _, ask := range asking.Asks {
+		if said, ok := s[ask.ProviderID]; ok {
+			heard.Words = append(heard.Words, h.of(id, ask, said))
+		}
+	}
+	if asking.Look != nil {
+		heard.Looked = &payout.Looked{AskedAt: h.Clock.Now(), Lines: lines}
+	} else if len(lines) > 0 {
+		h.Fatal("nobody looks into the statement")
+	}
+	p, err := h.Judge(h.ctx, id, heard)
+	h.must(err)
+	return p
+}
+
+// of is what the provider says about one thing it is asked. Its metadata names
+// the attempt that it was created for, whoever asks.
+func (h house) of(id payout.ID, ask payout.Ask, said string) payout.Asked {
+	h.Helper()
+	status, reason, _ := strings.Cut(said, " ")
+	createdFor := ask.Attempt
+	for _, a := range h.payout(id).Attempts {
+		if a.ProviderPayoutID == ask.ProviderID {
+			createdFor = a.Number
+		}
+	}
+	w := h.word(id, createdFor, status, payout.Reason(reason))
+	w.Attempt, w.ProviderID, w.Word.ProviderID = ask.Attempt, ask.ProviderID, ask.ProviderID
+	return w
+}
+
+// silent is a payout whose create was never answered, when the window in which
+// it may be sent again is over: the statement is asked before a person is.
+func (h house) silent() payout.ID {
+	h.Helper()
+	id := h.accepted(1000)
+	h.sent(id)
+	h.Clock.Advance(timing.KeyWindow + time.Second)
+	h.forbidden(id, payout.StepReconcile)
+	return id
+}
+
+// looked asks the statement, which must be what is to be asked, and hears
+// these lines.
+func (h house) looked(id payout.ID, lines ...payout.Line) payout.Position {
+	h.Helper()
+	asking := h.asking(id)
+	if asking.Look == nil {
+		h.Fatalf("nobody looks into the statement\n%s", story(h.payout(id)))
+	}
+	return h.judged(id, asking, nil, lines...)
+}
+
+// outgoing is a line of the statement about attempt n of a payout, under an id
+// of the provider's.
+func (h house) outgoing(id payout.ID, n int, providerID, status string) payout.Line {
+	h.Helper()
+	return payout.Line{ProviderID: providerID, PayoutID: id, Attempt: n, Status: status, Money: h.payout(id).Money, At: h.Clock.Now(), Raw: []byte(`{"iban":"` + AccountNumber + `"}`)}
 }
 
 // asked judges words as they are.
 func (h house) asked(id payout.ID, words ...payout.Asked) payout.Position {
 	h.Helper()
-	p, err := h.Judge(h.ctx, id, words, nil, "test")
+	p, err := h.Judge(h.ctx, id, payout.Heard{Words: words, By: "test"})
 	h.must(err)
 	return p
 }
 
+// payout reads a payout, or a refund.
 func (h house) payout(id payout.ID) ledger.Payout {
 	h.Helper()
 	p, err := h.Payout(h.ctx, "", payout.KindPayout, id)
+	if errors.Is(err, payout.ErrNotFound) {
+		p, err = h.Payout(h.ctx, "", payout.KindRefund, id)
+	}
 	h.must(err)
 	return p
 }
@@ -226,10 +317,28 @@ func story(p ledger.Payout) string {
 	return b.String()
 }
 
+// caseFilter selects the cases of a kind.
+func caseFilter(kind payout.CaseKind, status string) ledger.CaseFilter {
+	return ledger.CaseFilter{Kind: kind, Status: status}
+}
+
+// caseOf is the newest case of a kind of a payout.
+func (h house) caseOf(id payout.ID, kind payout.CaseKind) ledger.Case {
+	h.Helper()
+	list, _, err := h.Cases(h.ctx, ledger.CaseFilter{Kind: kind, PayoutID: id, Limit: 200})
+	h.must(err)
+	if len(list) == 0 {
+		h.Fatalf("there is no case %s\n%s", kind, story(h.payout(id)))
+	}
+	c, err := h.Case(h.ctx, list[len(list)-1].ID)
+	h.must(err)
+	return c
+}
+
 // cases lists the open cases of a payout as "kind kind".
 func (h house) cases(id payout.ID) string {
 	h.Helper()
-	cases, err := h.Cases(h.ctx, "open")
+	cases, _, err := h.Cases(h.ctx, ledger.CaseFilter{Status: "open"})
 	h.must(err)
 	var kinds []string
 	for _, c := range cases {

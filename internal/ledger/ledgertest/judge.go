@@ -90,7 +90,7 @@ var judging = mismatches(group{
 		errs := make(chan error, 20)
 		for range cap(errs) {
 			wait.Go(func() {
-				_, err := h.Judge(h.ctx, id, []payout.Asked{w}, nil, "test")
+				_, err := h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{w}, By: "test"})
 				errs <- err
 			})
 		}
@@ -199,7 +199,7 @@ var judging = mismatches(group{
 		h.told(news("e1", theirs(id, 1), "executed"))
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
-		p, err := h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "pending", "")}, asking.Inbox, "test")
+		p, err := h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "pending", "")}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		if p.Step != payout.StepWait || p.Wait > 2*time.Second || p.Wait <= 0 {
 			h.Fatalf("position is %+v", p)
@@ -379,6 +379,12 @@ func (h house) stepped(p payout.Position, err error) payout.Position {
 	h.Helper()
 	h.must(err)
 	return p
+}
+
+// rested lets the time pass until the rest before the next attempt is over.
+func (h house) rested(id payout.ID) {
+	h.Helper()
+	h.Clock.Advance(h.payout(id).NextStepAt.Sub(h.Clock.Now()))
 }
 
 // triedAgain asks about all attempts, which are as failed as they were, and

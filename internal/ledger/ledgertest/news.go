@@ -116,7 +116,7 @@ var reporting = group{
 			h.Fatal("applied by being read")
 		}
 		h.told(news("e2", theirs(id, 1), "executed")) // while the provider is asked
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "pending", "")}, asking.Inbox, "ReconcilePayout")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "pending", "")}, Inbox: asking.Inbox, By: "ReconcilePayout"})
 		h.must(err)
 		if h.count(unapplied) != 1 || h.count("SELECT COUNT(*) FROM inbox WHERE event_id = 'e1' AND applied_by = 'ReconcilePayout'") != 1 {
 			h.Fatal("want the first applied and the second not")
@@ -144,7 +144,7 @@ var reporting = group{
 		h.created(id)
 		h.created(other)
 		s := h.told(news("e1", theirs(id, 1), "executed"))
-		_, err := h.Judge(h.ctx, other, nil, []string{s.InboxID}, "test")
+		_, err := h.Judge(h.ctx, other, payout.Heard{Inbox: []string{s.InboxID}, By: "test"})
 		h.must(err)
 		if h.count("SELECT COUNT(*) FROM inbox WHERE applied_at IS NULL") != 1 {
 			h.Fatal("applied")
@@ -204,7 +204,7 @@ var reporting = group{
 		}
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "pending", "")}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "pending", "")}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.Clock.Advance(time.Hour)
 		if list := unread(); len(list) != 0 {
@@ -228,7 +228,7 @@ var reporting = group{
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
 		h.told(news("e2", theirs(id, 1), "executed")) // while the provider is asked
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "pending", "")}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "pending", "")}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.Clock.Advance(30 * time.Second)
 		list, err := h.Unread(h.ctx, 30*time.Second, 10)

@@ -145,7 +145,7 @@ var reading = group{
 		h.heard(slow, 1, "pending", "")
 		h.heard(slow, 1, "executed", "")
 		for status, want := range map[string]int{"open": 1, "closed": 1, "": 2, "other": 0} {
-			list, err := h.Cases(h.ctx, status)
+			list, _, err := h.Cases(h.ctx, ledger.CaseFilter{Status: status})
 			h.must(err)
 			if len(list) != want || list == nil {
 				h.Fatalf("%q: %d cases, want %d", status, len(list), want)

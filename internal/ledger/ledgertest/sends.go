@@ -85,7 +85,7 @@ var sending = group{
 		if s.PayoutID != id || s.Kind != payout.KindPayout || s.Attempt != 1 || s.Number != 1 || s.Key != payout.Key(id, 1) || !s.Deadline.Equal(h.Clock.Now().Add(timing.SendFor)) {
 			h.Fatalf("the send is %+v", s)
 		}
-		body, err := Encode(payout.Intent{ID: id, Attempt: 1, Money: Pounds(1000), MerchantAccountID: Merchant, UserID: User, PaymentSourceID: Source, Reference: Reference}, map[string]string{})
+		body, err := Encode(payout.Intent{ID: id, Kind: payout.KindPayout, Attempt: 1, Money: Pounds(1000), MerchantAccountID: Merchant, UserID: User, PaymentSourceID: Source, Reference: Reference}, map[string]string{})
 		h.must(err)
 		if !bytes.Equal(s.Body, body) {
 			h.Fatalf("the body is %s\nwant %s", s.Body, body)
@@ -167,7 +167,7 @@ var sending = group{
 		h.Clock.Advance(timing.KeyWindow)
 		h.answered(h.sent(id), payout.Created{Answer: payout.AnswerNotSent})
 		h.Clock.Advance(time.Microsecond)
-		h.forbidden(id, payout.StepPark)
+		h.forbidden(id, payout.StepReconcile)
 		h.owes(0, 1000, 0)
 	},
 	"refused after not sent is refused": func(h house) {
@@ -177,12 +177,14 @@ var sending = group{
 			h.Fatalf("position is %+v", p)
 		}
 	},
-	"after the window a person is asked": func(h house) {
+	"after the window the statement is asked, and then a person": func(h house) {
 		id := h.accepted(1000)
 		h.answered(h.sent(id), unknown())
 		h.Clock.Advance(timing.KeyWindow) // the last moment
 		h.answered(h.sent(id), unknown())
 		h.Clock.Advance(time.Microsecond)
+		h.forbidden(id, payout.StepReconcile)
+		h.looked(id)
 		h.forbidden(id, payout.StepPark)
 		h.asks(id)
 		if p := h.parkedBy(id, payout.CaseUnknownOutcome); p.Wait != timing.PollMax {
@@ -196,22 +198,31 @@ var sending = group{
 		id := h.accepted(1000)
 		h.sent(id)
 		h.Clock.Advance(timing.KeyWindow + time.Second)
-		h.forbidden(id, payout.StepPark)
+		h.forbidden(id, payout.StepReconcile)
 	},
 	"an answer after the window counts": func(h house) {
-		id := h.accepted(1000)
-		s := h.sent(id)
-		h.Clock.Advance(timing.KeyWindow + time.Second)
-		h.forbidden(id, payout.StepPark)
-		h.answered(s, there(theirs(id, 1))) // before the case is opened
-		h.stands(id, payout.StatusPending, payout.MoneyHeld, payout.StepWait)
-		h.asks(id)
+		for name, before := range map[string]func(payout.ID){
+			"the look":                    func(payout.ID) {},
+			"what was looked up is heard": func(id payout.ID) { h.asking(id) },
+			"the case is opened":          func(id payout.ID) { h.looked(id) },
+		} {
+			id := h.accepted(1000)
+			s := h.sent(id)
+			h.Clock.Advance(timing.KeyWindow + time.Second)
+			h.forbidden(id, payout.StepReconcile)
+			before(id)
+			h.answered(s, there(theirs(id, 1)))
+			if p := h.payout(id); p.Status != payout.StatusPending || p.Step != payout.StepWait || p.CaseID != "" {
+				h.Fatalf("an answer before %s: %+v", name, p)
+			}
+		}
 	},
 	"an answer un-parks": func(h house) {
 		id := h.accepted(1000)
 		s := h.sent(id)
 		h.Clock.Advance(timing.KeyWindow + time.Second)
-		h.forbidden(id, payout.StepPark)
+		h.forbidden(id, payout.StepReconcile)
+		h.looked(id)
 		h.parkedBy(id, payout.CaseUnknownOutcome)
 		h.answered(s, there(theirs(id, 1)))
 		h.stands(id, payout.StatusPending, payout.MoneyHeld, payout.StepWait)
@@ -220,7 +231,8 @@ var sending = group{
 	"a reused key is never sent again": func(h house) {
 		id := h.accepted(1000)
 		h.answered(h.sent(id), payout.Created{Answer: payout.AnswerUnknown, KeyReused: true, Detail: "422 Idempotency-Key Reuse"})
-		h.forbidden(id, payout.StepPark)
+		h.forbidden(id, payout.StepReconcile)
+		h.looked(id)
 		h.parkedBy(id, payout.CaseUnknownOutcome)
 		h.owes(0, 1000, 0)
 	},
@@ -276,8 +288,14 @@ var sending = group{
 		h.answered(second, there("another"))
 		h.parkedBy(id, payout.CaseContradiction)
 		h.owes(0, 1000, 0)
-		// One of the two is paid: that is settled, and the question stays.
+		// One of the two is paid: that is settled, the question stays, and the
+		// other one is followed until it is decided.
 		h.heard(id, 1, "executed", "")
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepWait)
+		h.asks(id, payout.CaseContradiction)
+		h.reconciled(id, says{"another": "pending"})
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepWait)
+		h.reconciled(id, says{"another": "failed invalid_iban"})
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.asks(id, payout.CaseContradiction)
 	},
@@ -287,8 +305,11 @@ var sending = group{
 		h.answered(first, there(theirs(id, 1)))
 		h.heard(id, 1, "executed", "")
 		h.answered(second, there("another"))
-		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepWait) // it is followed
 		h.asks(id, payout.CaseContradiction)
+		h.reconciled(id, says{"another": "executed"})
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.asks(id, payout.CaseContradiction, payout.CaseExposure)
 	},
 	"a return beside a second payout that has not failed is for a person": func(h house) {
 		id := h.accepted(1000)
@@ -315,19 +336,17 @@ var sending = group{
 		h.answered(s, there(theirs(id, 1)))
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
-		if len(asking.Asks) != 1 || asking.Asks[0] != (payout.Ask{Attempt: 1, ProviderID: theirs(id, 1)}) || len(asking.Inbox) != 1 {
+		if len(asking.Asks) != 1 || asking.Asks[0] != (payout.Ask{Attempt: 1, ProviderID: theirs(id, 1), Kind: payout.KindPayout}) || len(asking.Inbox) != 1 {
 			h.Fatalf("asking %+v", asking)
 		}
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "executed", "")}, asking.Inbox, "ReconcilePayout")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "executed", "")}, Inbox: asking.Inbox, By: "ReconcilePayout"})
 		h.must(err)
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.asks(id)
 	},
 	"an event un-parks what nobody answered": func(h house) {
-		id := h.accepted(1000)
-		h.sent(id)
-		h.Clock.Advance(timing.KeyWindow + time.Second)
-		h.forbidden(id, payout.StepPark)
+		id := h.silent()
+		h.looked(id)
 		h.parkedBy(id, payout.CaseUnknownOutcome)
 		n := news("e1", theirs(id, 1), "executed")
 		n.PayoutID, n.Attempt = id, 1
@@ -365,7 +384,7 @@ var sending = group{
 		asking, err := h.Read(h.ctx, id)
 		h.must(err)
 		h.Clock.Advance(time.Second)
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "pending", "")}, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: []payout.Asked{h.word(id, 1, "pending", "")}, Inbox: asking.Inbox, By: "test"})
 		h.must(err)
 		h.parkedBy(id, payout.CaseContradiction)
 	},
@@ -376,14 +395,10 @@ var sending = group{
 		n.PayoutID, n.Attempt = id, 1
 		h.told(n)
 		h.forbidden(id, payout.StepReconcile)
-		asking, err := h.Read(h.ctx, id)
-		h.must(err)
-		h.Clock.Advance(time.Second)
-		_, err = h.Judge(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonInvalidIBAN)}, asking.Inbox, "test")
-		h.must(err)
+		h.reconciled(id, says{theirs(id, 1): "failed invalid_iban"})
 		h.forbidden(id, payout.StepRelease)
 		h.Clock.Advance(timing.SendFor)
-		_, err = h.Release(h.ctx, id)
+		_, err := h.Release(h.ctx, id)
 		h.must(err)
 		h.forbidden(id, payout.StepDone)
 		h.answered(frozen, there(theirs(id, 1)))

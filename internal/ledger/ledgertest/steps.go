@@ -39,7 +39,8 @@ var places = map[payout.Step]func(house) payout.ID{
 	payout.StepPark: func(h house) payout.ID {
 		id := h.accepted(1000)
 		h.answered(h.sent(id), payout.Created{Answer: payout.AnswerUnknown, KeyReused: true})
-		h.forbidden(id, payout.StepPark)
+		h.forbidden(id, payout.StepReconcile)
+		h.looked(id)
 		return id
 	},
 	payout.StepDone: func(h house) payout.ID {
@@ -210,7 +211,7 @@ var stepping = group{
 	},
 	"no attempt without asking about all earlier ones": func(h house) {
 		id := h.failed(payout.ReasonSchemeError)
-		h.Clock.Advance(time.Hour)
+		h.rested(id)
 		if _, err := h.TryAgain(h.ctx, id, nil); err == nil {
 			h.Fatal("an attempt began, and the one before was not asked about")
 		}
@@ -218,7 +219,7 @@ var stepping = group{
 		h.triedAgain(id)
 		h.created(id)
 		h.heard(id, 2, "failed", payout.ReasonSchemeError)
-		h.Clock.Advance(time.Hour)
+		h.rested(id)
 		asks, err := h.Earlier(h.ctx, id)
 		h.must(err)
 		if len(asks) != 2 {
@@ -226,6 +227,27 @@ var stepping = group{
 		}
 		if _, err := h.TryAgain(h.ctx, id, []payout.Asked{h.word(id, 2, "failed", payout.ReasonSchemeError)}); err == nil {
 			h.Fatal("an attempt began, and the first was not asked about")
+		}
+	},
+	"an earlier attempt that stays invisible parks": func(h house) {
+		id := h.failed(payout.ReasonSchemeError)
+		h.rested(id)
+		for range 15 {
+			if p, err := h.TryAgain(h.ctx, id, nil); err == nil {
+				h.Fatalf("position is %+v", p)
+			}
+			h.stands(id, payout.StatusPending, payout.MoneyHeld, payout.StepTryAgain)
+			h.Clock.Advance(time.Minute)
+		}
+		h.Clock.Advance(time.Microsecond)
+		h.stepped(h.TryAgain(h.ctx, id, nil))
+		if row := h.payout(id); len(row.Attempts) != 1 {
+			h.Fatalf("attempts are %+v", row.Attempts)
+		}
+		h.parkedBy(id, payout.CaseContradiction)
+		// Once it is seen again, as failed as it was, the rest goes on.
+		if p := h.reconciled(id, says{theirs(id, 1): "failed scheme_error"}); p.Step != payout.StepTryAgain || p.Status != payout.StatusPending {
+			h.Fatalf("position is %+v", p)
 		}
 	},
 	"any earlier attempt that is not failed parks": func(h house) {
@@ -282,213 +304,6 @@ var stepping = group{
 			h.Fatal("the release names other evidence")
 		}
 	},
-}
-
-// lateWords are those that come when a payout, or an attempt, was over.
-var lateWords = group{
-	"executed after failed, while resting": func(h house) {
-		id := h.failed(payout.ReasonSchemeError)
-		h.heard(id, 1, "executed", "")
-		h.parkedBy(id, payout.CaseContradiction)
-		h.owes(0, 1000, 0)
-		h.Clock.Advance(time.Hour)
-		h.stepped(h.TryAgain(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonSchemeError)}))
-		if row := h.payout(id); len(row.Attempts) != 1 {
-			h.Fatalf("attempts are %+v", row.Attempts)
-		}
-		h.books(id, "reserve")
-	},
-	"executed after failed, before the release": func(h house) {
-		id := h.failed(payout.ReasonInvalidIBAN)
-		h.heard(id, 1, "executed", "")
-		h.stepped(h.Release(h.ctx, id))
-		h.parkedBy(id, payout.CaseContradiction)
-		h.stepped(h.Release(h.ctx, id))
-		h.owes(0, 1000, 0)
-	},
-	"executed after the release": func(h house) {
-		id := h.failed(payout.ReasonInvalidIBAN)
-		h.stepped(h.Release(h.ctx, id))
-		version := h.payout(id).Version
-		for range 3 {
-			p := h.heard(id, 1, "executed", "")
-			if p.Step != payout.StepDone || p.Status != payout.StatusFailed {
-				h.Fatalf("position is %+v", p)
-			}
-		}
-		row := h.stands(id, payout.StatusFailed, payout.MoneyReleased, payout.StepDone)
-		if row.Version != version {
-			h.Fatal("an exposure is no status")
-		}
-		h.books(id, "reserve release expose")
-		h.asks(id, payout.CaseExposure)
-		h.owes(1000, 0, 0) // a machine takes nothing back
-		for _, t := range h.transactions() {
-			if t.Kind == "expose" && (t.From != "house:exposure" || t.To != "merchant:"+Merchant || t.Money != Pounds(1000) || t.Attempt != 1) {
-				h.Fatalf("booked %+v", t)
-			}
-		}
-	},
-	"executed after the freeze": func(h house) {
-		id := h.failed(payout.ReasonBlocked)
-		h.stepped(h.Freeze(h.ctx, id))
-		h.heard(id, 1, "executed", "")
-		h.books(id, "reserve freeze expose")
-		h.asks(id, payout.CaseBlocked, payout.CaseExposure)
-		h.owes(0, 0, 1000)
-	},
-	"executed again after a return": func(h house) {
-		id := h.failed(payout.ReasonReturned)
-		h.stepped(h.Return(h.ctx, id))
-		for range 2 {
-			h.heard(id, 1, "executed", "")
-		}
-		h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
-		h.asks(id, payout.CaseContradiction)
-		h.books(id, "reserve settle return")
-	},
-	"the first attempt is executed while the second lives": func(h house) {
-		second := func() payout.ID {
-			id := h.failed(payout.ReasonSchemeError)
-			h.Clock.Advance(time.Hour)
-			h.triedAgain(id)
-			return id
-		}
-		h.Run("and the second is executed too", func(h house) {
-			id := second()
-			h.created(id)
-			h.heard(id, 1, "executed", "")
-			h.parkedBy(id, payout.CaseContradiction)
-			h.heard(id, 2, "pending", "")
-			h.heard(id, 2, "executed", "")
-			h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
-			h.books(id, "reserve settle expose")
-			h.asks(id, payout.CaseContradiction, payout.CaseExposure)
-			h.heard(id, 1, "executed", "")
-			h.heard(id, 1, "failed", payout.ReasonReturned) // the payout's return it is not
-			h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
-			h.books(id, "reserve settle expose")
-		})
-		h.Run("and nobody parked yet", func(h house) {
-			id := second()
-			h.created(id)
-			h.heard(id, 1, "executed", "")
-			h.heard(id, 2, "executed", "")
-			h.books(id, "reserve settle expose")
-			h.asks(id, payout.CaseContradiction, payout.CaseExposure)
-		})
-		h.Run("and both in one breath", func(h house) {
-			id := second()
-			h.created(id)
-			h.Clock.Advance(time.Second)
-			h.asked(id, h.word(id, 2, "executed", ""), h.word(id, 1, "executed", ""))
-			h.books(id, "reserve settle expose")
-			h.asks(id, payout.CaseExposure)
-		})
-		h.Run("and the second fails", func(h house) {
-			id := second()
-			h.created(id)
-			h.heard(id, 1, "executed", "")
-			h.parkedBy(id, payout.CaseContradiction)
-			h.heard(id, 2, "failed", payout.ReasonInvalidIBAN)
-			h.stepped(h.Release(h.ctx, id))
-			h.stands(id, payout.StatusParked, payout.MoneyHeld, payout.StepWait) // the first one paid: nothing is given back
-			h.owesNothingBack(id)
-		})
-		h.Run("and the second is still to be created", func(h house) {
-			id := second()
-			h.heard(id, 1, "executed", "")
-			h.forbidden(id, payout.StepPark)
-			h.parkedBy(id, payout.CaseContradiction)
-			h.forbidden(id, payout.StepWait)
-		})
-		h.Run("and the second is on its way", func(h house) {
-			id := second()
-			s := h.sent(id)
-			h.heard(id, 1, "executed", "")
-			h.answered(s, there(theirs(id, 2)))
-			h.parkedBy(id, payout.CaseContradiction)
-			h.heard(id, 2, "executed", "")
-			h.books(id, "reserve settle expose")
-		})
-		h.Run("and the second is on its way while parked", func(h house) {
-			id := second()
-			s := h.sent(id)
-			h.heard(id, 1, "executed", "")
-			h.parkedBy(id, payout.CaseContradiction)
-			if p := h.answered(s, there(theirs(id, 2))); p.Status != payout.StatusParked || p.Wait <= 0 {
-				h.Fatalf("position is %+v", p)
-			}
-		})
-		h.Run("and the second is refused", func(h house) {
-			id := second()
-			s := h.sent(id)
-			h.heard(id, 1, "executed", "")
-			h.answered(s, refusal(payout.ReasonRefused))
-			h.stepped(h.Release(h.ctx, id))
-			h.parkedBy(id, payout.CaseContradiction)
-			h.owesNothingBack(id)
-		})
-		h.Run("and the second is returned", func(h house) {
-			id := second()
-			h.created(id)
-			h.heard(id, 2, "failed", payout.ReasonReturned)
-			h.heard(id, 1, "executed", "")
-			h.stepped(h.Return(h.ctx, id))
-			h.parkedBy(id, payout.CaseContradiction)
-			h.owesNothingBack(id)
-		})
-	},
-	"failed after executed is a return": func(h house) {
-		for _, reason := range []payout.Reason{payout.ReasonReturned, payout.ReasonUnknown, payout.ReasonBlocked} {
-			id := h.accepted(1000)
-			h.created(id)
-			h.heard(id, 1, "executed", "")
-			p := h.heard(id, 1, "failed", reason)
-			if p.Step != payout.StepReturn || p.Status != payout.StatusExecuted {
-				h.Fatalf("position is %+v", p)
-			}
-			h.heard(id, 1, "failed", reason)
-			h.stepped(h.Return(h.ctx, id))
-			h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
-			h.heard(id, 1, "failed", reason)
-			h.stepped(h.Return(h.ctx, id))
-			h.books(id, "reserve settle return")
-			h.asks(id)
-		}
-		h.owes(3000, 0, 0)
-	},
-	"a stale executed changes nothing after the release": func(h house) {
-		id := h.accepted(1000)
-		h.created(id)
-		old := h.word(id, 1, "executed", "")
-		h.heard(id, 1, "failed", payout.ReasonInvalidIBAN)
-		h.stepped(h.Release(h.ctx, id))
-		h.asked(id, old)
-		h.books(id, "reserve release")
-		h.asks(id)
-	},
-	"a mismatch after the end asks a person and moves nothing": func(h house) {
-		id := h.accepted(1000)
-		h.created(id)
-		h.heard(id, 1, "executed", "")
-		w := h.word(id, 1, "executed", "")
-		w.Word.Money.Minor++
-		h.asked(id, w)
-		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
-		h.asks(id, payout.CaseMismatch)
-	},
-}
-
-// owesNothingBack fails where the money of a payout is not held.
-func (h house) owesNothingBack(id payout.ID) {
-	h.Helper()
-	if row := h.payout(id); row.MoneyAt != payout.MoneyHeld {
-		h.Fatalf("the money is %s\n%s", row.MoneyAt, story(row))
-	}
-	if got := h.booked(id); got != "reserve" {
-		h.Fatalf("booked %q", got)
-	}
 }
 
 // Run is a case within a case, on the same books.

@@ -91,7 +91,7 @@ func (h house) lived(id payout.ID, name string, random *rand.Rand) error {
 		for _, a := range asking.Asks {
 			words = append(words, h.word(id, a.Attempt, status, ""))
 		}
-		_, err = h.Judge(h.ctx, id, words, asking.Inbox, "test")
+		_, err = h.Judge(h.ctx, id, payout.Heard{Words: words, Inbox: asking.Inbox, By: "test"})
 		return err
 	case 6:
 		_, _, err := h.Credit(h.ctx, credit(name, 5))

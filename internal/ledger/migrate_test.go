@@ -1,0 +1,266 @@
+package ledger_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pressly/goose/v3"
+
+	"payouts/internal/ledger"
+	"payouts/internal/ledger/ledgertest"
+	"payouts/internal/payout"
+)
+
+// Books that an older program wrote are brought up to date with every row as it
+// was, and their lives go on.
+func TestOldBooksAreMigrated(t *testing.T) {
+	for name, open := range map[string]func(testing.TB, ...func(*ledger.Options)) ledgertest.Books{"SQLite": ledgertest.SQLite, "Postgres": ledgertest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			now := open(t)
+			lives := lived(t, now)
+
+			dialect, driver, address := goose.DialectSQLite3, "sqlite", "sqlite:"+filepath.Join(t.TempDir(), "old.db")
+			source := strings.TrimPrefix(address, "sqlite:")
+			if name == "Postgres" {
+				dialect, driver, address = goose.DialectPostgres, "pgx", ledgertest.PostgresAddress(t, "")
+				source = address
+			}
+			old, err := sql.Open(driver, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { old.Close() })
+			provider, err := goose.NewProvider(dialect, old, os.DirFS("migrations/"+strings.ToLower(name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			before := map[string]string{}
+			for _, table := range tables {
+				copied(t, now.Rows, old, table, driver == "pgx")
+				before[table] = dump(t, old, table, columns(t, old, table))
+				if strings.Count(before[table], "\n") == 0 {
+					t.Fatalf("no row of %s is tested", table)
+				}
+			}
+			then := map[string][]string{}
+			for _, table := range tables {
+				then[table] = columns(t, old, table)
+			}
+
+			options := now.Options
+			options.URL = address
+			l, err := ledger.Open(t.Context(), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			books := ledgertest.Books{Ledger: l, Clock: now.Clock, Options: options, Rows: old}
+			for _, table := range tables {
+				if after := dump(t, old, table, then[table]); after != before[table] {
+					t.Errorf("%s was\n%sand is\n%s", table, before[table], after)
+				}
+			}
+			books.Lawful(t)
+			for _, command := range []string{"UPDATE evidence SET provider_status = 'x'", "DELETE FROM evidence", "DELETE FROM transactions", "UPDATE payouts SET amount_in_minor = 1"} {
+				if _, err := old.Exec(command); err == nil {
+					t.Errorf("not refused after the migration: %s", command)
+				}
+			}
+			goOn(t, books, lives)
+			books.Lawful(t)
+		})
+	}
+}
+
+// tables are those of version 1, each after those it refers to.
+var tables = []string{"players", "balances", "payment_sources", "idempotency_keys", "payouts", "attempts", "doubles", "sends", "evidence", "inbox", "waiting_sources",
+	"outbox", "cases", "timeline", "transactions"}
+
+// lives are payouts by what became of them so far.
+type lives struct{ paid, parked, frozen, resting, open payout.ID }
+
+// lived writes rows of every kind that version 1 knew.
+func lived(t *testing.T, b ledgertest.Books) (l lives) {
+	t.Helper()
+	l.paid = paid(t, b, []byte(`{"status":"executed"}`))
+	accepted := func(key string) payout.ID {
+		b.Fund(t, 1000)
+		p, _, err := b.Accept(t.Context(), ledgertest.NewPayout(key, 1000), ledgertest.Merchant, false)
+		must(t, err)
+		return p.ID
+	}
+	sent := func(id payout.ID, c payout.Created) {
+		s, _, err := b.OpenSend(t.Context(), id, b.Clock.Now().Add(time.Hour))
+		must(t, err)
+		_, err = b.CloseSend(t.Context(), s, c)
+		must(t, err)
+	}
+	failed := func(id payout.ID, reason payout.Reason) {
+		sent(id, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + string(id), Raw: []byte("{}")})
+		must(t, say(t, b, id, "failed", reason, nil))
+	}
+	l.frozen = accepted("frozen")
+	failed(l.frozen, payout.ReasonBlocked)
+	_, err := b.Freeze(t.Context(), l.frozen)
+	must(t, err)
+	l.resting = accepted("resting")
+	failed(l.resting, payout.ReasonSchemeError)
+	doubled := accepted("doubled")
+	first, _, err := b.OpenSend(t.Context(), doubled, b.Clock.Now().Add(time.Hour))
+	must(t, err)
+	sent(doubled, payout.Created{Answer: payout.AnswerCreated, ProviderID: "one", Raw: []byte("{}")})
+	_, err = b.CloseSend(t.Context(), first, payout.Created{Answer: payout.AnswerCreated, ProviderID: "two", Raw: []byte("{}")})
+	must(t, err)
+	l.parked = accepted("parked")
+	sent(l.parked, payout.Created{Answer: payout.AnswerUnknown, Detail: "no answer"})
+	b.Clock.Advance(payout.DefaultTiming().KeyWindow + time.Second)
+	_, _, err = b.OpenSend(t.Context(), l.parked, b.Clock.Now().Add(time.Hour))
+	must(t, err)
+	_, err = b.Judge(t.Context(), l.parked, payout.Heard{Looked: &payout.Looked{AskedAt: b.Clock.Now()}, By: "test"})
+	must(t, err)
+	_, err = b.OpenCase(t.Context(), l.parked)
+	must(t, err)
+	for event, id := range map[string]string{"e1": "their-" + string(l.resting), "e2": "stranger"} {
+		_, err = b.StoreNews(t.Context(), payout.News{EventID: event, Type: "payout_failed", ProviderID: id, Status: "failed", Body: []byte(`{"event":"` + event + `"}`)})
+		must(t, err)
+	}
+	_, err = b.StoreNews(t.Context(), payout.News{EventID: "e3", Type: "payment_settled", Body: []byte("{}"),
+		Source: &payout.SourceNews{PlayerID: "unnamed", PaymentSourceID: "s", UserID: "u", Currency: "GBP"}})
+	must(t, err)
+	_, err = b.SealPositions(t.Context(), 6) // some are sealed, some not yet
+	must(t, err)
+	l.open = accepted("open")
+	return l
+}
+
+// goOn does with the old rows what only the new program can.
+func goOn(t *testing.T, b ledgertest.Books, l lives) {
+	t.Helper()
+	p, err := b.Payout(t.Context(), "", payout.KindPayout, l.paid)
+	must(t, err)
+	if body, err := b.Evidence(t.Context(), p.Timeline[len(p.Timeline)-1].EvidenceID); err != nil || string(body) != `{"status":"executed"}` {
+		t.Errorf("the evidence opens as %q, %v", body, err)
+	}
+	b.Clock.Advance(time.Minute)
+	must(t, say(t, b, l.paid, "failed", payout.ReasonReturned, nil))
+	_, err = b.Return(t.Context(), l.paid)
+	must(t, err)
+
+	b.Clock.Advance(payout.NeverCreatedAfter)
+	for id, action := range map[payout.ID]payout.Action{l.frozen: payout.ActionReleaseFrozen, l.parked: payout.ActionNeverCreated} {
+		// What version 1 parked was never looked for: the step does it now.
+		_, err := b.Judge(t.Context(), id, payout.Heard{Looked: &payout.Looked{AskedAt: b.Clock.Now()}, By: "test"})
+		must(t, err)
+		list, _, err := b.Cases(t.Context(), ledger.CaseFilter{PayoutID: id, Status: "open"})
+		must(t, err)
+		res, _, err := b.Propose(t.Context(), payout.Proposal{CaseID: list[0].ID, Action: action, Reason: "test", Version: list[0].Version, By: "anna"})
+		must(t, err)
+		_, _, err = b.Decide(t.Context(), payout.Approval{CaseID: res.CaseID, Number: res.Number, Approve: true, Version: res.Version, By: "ben"})
+		must(t, err)
+		asking, err := b.Read(t.Context(), id)
+		must(t, err)
+		heard := payout.Heard{Inbox: asking.Inbox, Approved: asking.Approved, By: "test"}
+		if asking.Look != nil {
+			heard.Looked = &payout.Looked{AskedAt: b.Clock.Now()}
+		}
+		_, err = b.Judge(t.Context(), id, heard)
+		must(t, err)
+	}
+	_, err = b.Release(t.Context(), l.parked)
+	must(t, err)
+	asking, err := b.Read(t.Context(), l.resting)
+	must(t, err)
+	must(t, say(t, b, l.resting, "failed", payout.ReasonSchemeError, asking.Inbox))
+	for id, want := range map[payout.ID]string{l.paid: "returned returned", l.frozen: "failed released", l.parked: "failed released", l.resting: "pending held", l.open: "accepted held"} {
+		p, err := b.Payout(t.Context(), "", payout.KindPayout, id)
+		must(t, err)
+		if got := fmt.Sprint(p.Status, " ", p.MoneyAt); got != want {
+			t.Errorf("a payout is %s, want %s: %+v", got, want, p.Timeline)
+		}
+	}
+	for {
+		n, err := b.SealPositions(t.Context(), 100)
+		must(t, err)
+		if n == 0 {
+			return
+		}
+	}
+}
+
+// say lets the provider say something of a payout's first attempt.
+func say(t *testing.T, b ledgertest.Books, id payout.ID, status string, reason payout.Reason, inbox []string) error {
+	w := payout.Word{ProviderID: "their-" + string(id), Status: status, Reason: reason, Money: ledgertest.Pounds(1000), AskedAt: b.Clock.Now(), DecidedAt: b.Clock.Now(), Raw: []byte("{}")}
+	_, err := b.Judge(t.Context(), id, payout.Heard{Words: []payout.Asked{{Attempt: 1, Word: w}}, Inbox: inbox, By: "test"})
+	return err
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// columns lists a table's columns.
+func columns(t *testing.T, db *sql.DB, table string) []string {
+	t.Helper()
+	rows, err := db.Query("SELECT * FROM " + table + " WHERE 1 = 0")
+	must(t, err)
+	defer rows.Close()
+	names, err := rows.Columns()
+	must(t, err)
+	return names
+}
+
+// copied copies what a table of version 1 has of a table of today.
+func copied(t *testing.T, from, to *sql.DB, table string, numbered bool) {
+	t.Helper()
+	names := columns(t, to, table)
+	order := ""
+	if table == "transactions" { // each after its hold
+		order = " ORDER BY booked_at, CASE kind WHEN 'credit' THEN 0 WHEN 'reserve' THEN 1 ELSE 2 END"
+	}
+	places := make([]string, len(names))
+	for i := range places {
+		places[i] = "?"
+		if numbered {
+			places[i] = fmt.Sprint("$", i+1)
+		}
+	}
+	each(t, from, "SELECT "+strings.Join(names, ", ")+" FROM "+table+order, len(names), func(row []any) {
+		_, err := to.Exec("INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(places, ", ")+")", row...)
+		must(t, err)
+	})
+}
+
+// dump is every row of a table, sorted, in these columns.
+func dump(t *testing.T, db *sql.DB, table string, names []string) string {
+	t.Helper()
+	var b strings.Builder
+	each(t, db, "SELECT "+strings.Join(names, ", ")+" FROM "+table+" ORDER BY "+strings.Join(names, ", "), len(names), func(row []any) { fmt.Fprintf(&b, "%v\n", row) })
+	return b.String()
+}
+
+func each(t *testing.T, db *sql.DB, query string, width int, do func([]any)) {
+	t.Helper()
+	rows, err := db.Query(query)
+	must(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		row, into := make([]any, width), make([]any, width)
+		for i := range row {
+			into[i] = &row[i]
+		}
+		must(t, rows.Scan(into...))
+		do(row)
+	}
+	must(t, rows.Err())
+}

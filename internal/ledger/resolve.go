@@ -1,0 +1,733 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"payouts/internal/payout"
+)
+
+// People decide in rows: one proposes, another one approves, both bound to the
+// case and to the version they saw. What moves money is carried out by the
+// payout's own step, which looks at everything again. No message decides.
+
+// Propose writes one person's wish to resolve a case.
+//
+//	Repeats: safe; the same wish of the same person that still waits is answered with, and true
+//	Errors:  payout.ErrNotFound, payout.Problems, *payout.Refusal; nothing is written
+func (l *Ledger) Propose(ctx context.Context, p payout.Proposal) (res Resolution, replayed bool, err error) {
+	if problems := p.Check(); len(problems) > 0 {
+		return res, false, problems
+	}
+	err = l.inTx(ctx, "propose", func(t tx) error {
+		c, r, err := l.lockCase(ctx, t, p.CaseID)
+		if err != nil {
+			return err
+		}
+		open, err := t.openResolution(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		replayed = false
+		if open != nil {
+			if open.ProposedBy == p.By && open.Status == ResolutionProposed && open.Action == p.Action && open.ProviderPayoutID == p.ProviderPayoutID &&
+				open.ProviderTicket == p.ProviderTicket && open.Reason == p.Reason && open.Version == p.Version {
+				res, replayed = *open, true
+				return nil
+			}
+			return payout.Refuse(payout.RefusalOpen, "proposal %d (%s, by %s) is %s; it must end first", open.Number, open.Action, open.ProposedBy, open.Status)
+		}
+		if err := l.maySettle(ctx, t, c, r, p.Action, p.Version, decision{providerID: p.ProviderPayoutID, ticket: p.ProviderTicket}); err != nil {
+			return err
+		}
+		var last int
+		if err := t.row(ctx, "SELECT COALESCE(MAX(number), 0) FROM resolutions WHERE case_id = ?", c.ID).Scan(&last); err != nil {
+			return err
+		}
+		res = Resolution{CaseID: c.ID, Number: last + 1, Action: p.Action, ProviderPayoutID: p.ProviderPayoutID, ProviderTicket: p.ProviderTicket, Reason: p.Reason,
+			Money: c.Money, Version: p.Version, Status: ResolutionProposed, ProposedBy: p.By, ProposedAt: t.now}
+		if _, err := t.exec(ctx, `INSERT INTO resolutions (case_id, number, action, provider_payout_id, provider_ticket, reason, payout_id, amount_in_minor, currency, version,
+			status, proposed_by, proposed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			res.CaseID, res.Number, string(res.Action), res.ProviderPayoutID, res.ProviderTicket, res.Reason, string(c.PayoutID), res.Money.Minor, string(res.Money.Currency),
+			res.Version, res.Status, res.ProposedBy, stored(t.now)); err != nil {
+			return err
+		}
+		return t.audit(ctx, p.By, "propose", c, fmt.Sprintf("%d: %s: %s", res.Number, res.Action, p.Reason))
+	})
+	return res, replayed, err
+}
+
+// Decide writes the second person's word. An approved decision about a payout
+// is carried out by that payout's next step: wake says whose run to wake. One
+// about no payout is carried out here.
+//
+//	Errors: payout.ErrNotFound, *payout.Refusal; nothing is written
+func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution, wake payout.Stored, err error) {
+	err = l.inTx(ctx, "decide", func(t tx) error {
+		wake = payout.Stored{}
+		c, r, err := l.lockCase(ctx, t, a.CaseID)
+		if err != nil {
+			return err
+		}
+		if res, err = t.resolution(ctx, a.CaseID, a.Number); err != nil {
+			return err
+		}
+		switch {
+		case res.Status != ResolutionProposed:
+			return payout.Refuse(payout.RefusalDecided, "proposal %d is %s already", res.Number, res.Status)
+		case res.ProposedBy == a.By:
+			return payout.Refuse(payout.RefusalSamePerson, "%s proposed it: another person decides", a.By)
+		}
+		res.DecidedBy, res.DecidedAt = a.By, t.now
+		if !a.Approve {
+			res.Status, res.EndedAt = ResolutionRejected, t.now
+			if err := t.saveResolution(ctx, res); err != nil {
+				return err
+			}
+			return t.audit(ctx, a.By, "reject", c, fmt.Sprintf("%d: %s", res.Number, res.Action))
+		}
+		if a.Version != res.Version {
+			return payout.Refuse(payout.RefusalStale, "the proposal is bound to version %d, and you approve version %d; read the case again", res.Version, a.Version)
+		}
+		if err := l.maySettle(ctx, t, c, r, res.Action, a.Version, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
+			return err
+		}
+		res.Status = ResolutionApproved
+		if err := t.saveResolution(ctx, res); err != nil {
+			return err
+		}
+		if err := t.audit(ctx, a.By, "approve", c, fmt.Sprintf("%d: %s", res.Number, res.Action)); err != nil {
+			return err
+		}
+		if r == nil {
+			return l.dismissHouse(ctx, t, c, &res)
+		}
+		n, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ?", stored(t.now), string(r.id))
+		wake = payout.Stored{PayoutID: r.id, Kind: r.kind, Late: r.status.Final(), Wake: n == 1}
+		return err
+	})
+	return res, wake, err
+}
+
+// decision is what a person adds to an action.
+type decision struct{ providerID, ticket string }
+
+// maySettle refuses an action that does not answer the case as things are.
+func (l *Ledger) maySettle(ctx context.Context, t tx, c Case, r *row, action payout.Action, version int, d decision) error {
+	switch {
+	case c.Status != "open":
+		return payout.Refuse(payout.RefusalClosed, "the case is closed: %s", c.ClosedBy)
+	case version != c.Version:
+		return payout.Refuse(payout.RefusalStale, "the case is at version %d, not %d: something happened since you looked; read it again", c.Version, version)
+	case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }):
+		return payout.Refuse(payout.RefusalNotOffered, "%s does not answer a case of kind %s", action, c.Kind)
+	case r == nil:
+		return nil // about no payout: only dismiss is offered
+	}
+	return r.may(ctx, c, action, d)
+}
+
+// may refuses an action that the payout does not allow now.
+func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision) error {
+	no := func(format string, args ...any) error {
+		return payout.Refuse(payout.RefusalNotOffered, "%s: "+format, append([]any{action}, args...)...)
+	}
+	switch action {
+	case payout.ActionNeverCreated:
+		return r.mayNeverHaveBeenCreated(ctx, d.ticket)
+	case payout.ActionCreatedAs:
+		if r.moneyAt != payout.MoneyHeld {
+			return no("the money is %s, not held", r.moneyAt)
+		}
+		if d.providerID == "" {
+			return nil
+		}
+		_, err := r.meant(ctx, d.providerID)
+		return err
+	case payout.ActionReleaseFrozen, payout.ActionKeepFrozen:
+		if r.moneyAt != payout.MoneyFrozen {
+			return no("the money is %s, not frozen", r.moneyAt)
+		}
+	case payout.ActionBookReturn:
+		if r.moneyAt != payout.MoneyPaid {
+			return no("the money is %s: only what was paid can come back", r.moneyAt)
+		}
+	case payout.ActionRecover:
+		open, err := r.openExposure(ctx)
+		if err != nil {
+			return err
+		}
+		if open == 0 {
+			return no("no exposure is open")
+		}
+		var available int64
+		if err := r.t.row(ctx, "SELECT available FROM balances WHERE player_id = ? AND currency = ?", r.player, string(r.money.Currency)).Scan(&available); err != nil {
+			return err
+		}
+		if available < r.money.Minor {
+			return no("the player has %s available, less than %s", payout.Money{Minor: available, Currency: r.money.Currency}, r.money)
+		}
+	case payout.ActionAdjust:
+		at, err := r.toAdjust(ctx)
+		if err != nil {
+			return err
+		}
+		if at == nil {
+			return no("nothing in the books is to be adjusted")
+		}
+	case payout.ActionDismiss:
+		if r.status == payout.StatusParked && c.Kind != payout.CaseSlow {
+			return no("the payout is parked, and this is what it waits for")
+		}
+		if at, err := r.toAdjust(ctx); err != nil || at != nil && c.Kind == payout.CaseExposure {
+			if err == nil {
+				err = no("the exposure is to be made good first")
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// meant is the attempt that a provider id given by a person is about.
+func (r *row) meant(ctx context.Context, providerID string) (attempt, error) {
+	attempts, err := r.attempts(ctx)
+	if err != nil {
+		return attempt{}, err
+	}
+	doubles, err := r.doubles(ctx)
+	if err != nil {
+		return attempt{}, err
+	}
+	latest := attempts[len(attempts)-1]
+	found := -1
+	for i, a := range attempts {
+		if a.providerID == providerID || slices.ContainsFunc(doubles, func(d double) bool { return d.attempt == a.number && d.providerID == providerID }) {
+			found = i
+		}
+	}
+	if found < 0 && latest.providerID == "" && !latest.closed {
+		found = len(attempts) - 1
+	}
+	if found < 0 {
+		return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s is none of the provider's ids of this payout, and no attempt is without one", providerID)
+	}
+	if found < len(attempts)-1 && !latest.closed {
+		if err := r.nowhere(ctx, latest); err != nil {
+			return attempt{}, err
+		}
+	}
+	if own := attempts[found]; own.providerID != "" && own.providerID != providerID && own.status != attemptFailed {
+		return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s, the first payout of attempt %d, is %s; only when it failed can another one stand for it", own.providerID, own.number, own.status)
+	}
+	var owner string
+	err = r.t.row(ctx, "SELECT payout_id FROM attempts WHERE provider_payout_id = ? AND payout_id <> ? UNION ALL SELECT payout_id FROM doubles WHERE provider_payout_id = ? AND payout_id <> ?",
+		providerID, string(r.id), providerID, string(r.id)).Scan(&owner)
+	if err == nil {
+		return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s is the provider's id of payout %s", providerID, owner)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return attempt{}, err
+	}
+	return attempts[found], nil
+}
+
+// nowhere refuses to decide about an earlier attempt while the latest may be
+// at the provider: sent, and not looked for since the last byte could arrive.
+func (r *row) nowhere(ctx context.Context, latest attempt) error {
+	if latest.providerID != "" {
+		return payout.Refuse(payout.RefusalNotOffered, "created_as: attempt %d is not decided yet; wait until it is", latest.number)
+	}
+	s, err := r.sent(ctx, latest.number)
+	if err != nil || s.unresolved == 0 {
+		return err
+	}
+	_, over, err := r.lastSend(ctx, latest.number)
+	if err == nil && !latest.lookedAt.After(over) {
+		err = payout.Refuse(payout.RefusalNotOffered, "created_as: attempt %d may be at the provider; the statement is read to its end again after %s", latest.number, over.Format(time.RFC3339))
+	}
+	return err
+}
+
+// approved lists what two people decided about this payout and no step has
+// carried out.
+func (r *row) approved(ctx context.Context) ([]Resolution, error) {
+	return r.t.resolutions(ctx, "payout_id = ? AND status = 'approved' ORDER BY decided_at, case_id", string(r.id))
+}
+
+func has(list []Resolution, action payout.Action) bool {
+	return slices.ContainsFunc(list, func(d Resolution) bool { return d.Action == action })
+}
+
+// proposed says that a word is about an id which a person gave.
+func proposed(list []Resolution, said payout.Asked) bool {
+	return slices.ContainsFunc(list, func(d Resolution) bool { return d.ProviderPayoutID != "" && d.ProviderPayoutID == said.ProviderID })
+}
+
+// carryOut does what two people approved, when it still holds.
+func (r *row) carryOut(ctx context.Context, d Resolution, heard payout.Heard) error {
+	if !slices.Contains(heard.Approved, d.name()) {
+		return nil // approved after the asking: its own step asks what it needs
+	}
+	c, err := r.t.caseOf(ctx, d.CaseID)
+	if err != nil {
+		return err
+	}
+	d.EndedAt = r.t.now
+	outcome, err := r.resolve(ctx, c, d, heard)
+	var refused *payout.Refusal
+	switch {
+	case errors.As(err, &refused):
+		d.Status, d.Outcome = ResolutionVoid, refused.Why
+		if err := r.note(ctx, "", "%s was approved by two people and not carried out: %s", d.Action, refused.Why); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		d.Status, d.Outcome = ResolutionDone, outcome
+		if err := r.note(ctx, "", "%s, approved by two people: %s", d.Action, outcome); err != nil {
+			return err
+		}
+		by := fmt.Sprintf("%s by %s and %s", d.Action, d.ProposedBy, d.DecidedBy)
+		if stays, err := r.asksOn(ctx, c, d); err != nil {
+			return err
+		} else if !stays {
+			if err := r.t.endCase(ctx, d.CaseID, by); err != nil {
+				return err
+			}
+		}
+		if d.Action == payout.ActionRecover || d.Action == payout.ActionAdjust {
+			if err := r.endExposure(ctx, by); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.t.saveResolution(ctx, d); err != nil {
+		return err
+	}
+	return r.t.audit(ctx, heard.By, d.Status, c, fmt.Sprintf("%d: %s: %s", d.Number, d.Action, d.Outcome))
+}
+
+// asksOn says that a case stays open after a decision was carried out: frozen
+// money is kept, a further exposure is to be made good, or the payout is parked
+// all the same and nothing else asks about it.
+func (r *row) asksOn(ctx context.Context, c Case, d Resolution) (bool, error) {
+	switch {
+	case d.Action == payout.ActionKeepFrozen:
+		return true, nil
+	case c.Kind == payout.CaseExposure:
+		left, err := r.toAdjust(ctx)
+		return left != nil, err
+	case r.status == payout.StatusParked:
+		var others int
+		err := r.t.row(ctx, "SELECT COUNT(*) FROM cases WHERE payout_id = ? AND status = 'open' AND id <> ?", string(r.id), c.ID).Scan(&others)
+		return others == 0, err
+	}
+	return false, nil
+}
+
+// endExposure closes the case of an exposure when nothing is left to be made
+// good, whichever case that was decided about.
+func (r *row) endExposure(ctx context.Context, by string) error {
+	left, err := r.toAdjust(ctx)
+	if err != nil || left != nil {
+		return err
+	}
+	_, err = r.t.exec(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, closed_by = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND status = 'open'",
+		stored(r.t.now), by, string(r.id), string(payout.CaseExposure))
+	return err
+}
+
+// resolve is what each action does. A *payout.Refusal says that things moved on.
+func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.Heard) (outcome string, err error) {
+	switch {
+	case c.Status != "open":
+		return "", payout.Refuse(payout.RefusalClosed, "the case was closed meanwhile: %s", c.ClosedBy)
+	case d.Version != r.version:
+		return "", payout.Refuse(payout.RefusalStale, "the payout moved on to version %d and is %s", r.version, r.status)
+	}
+	if err := r.may(ctx, c, d.Action, decision{d.ProviderPayoutID, d.ProviderTicket}); err != nil {
+		return "", err
+	}
+	number, err := r.paidBy(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, number)
+	if err != nil {
+		return "", err
+	}
+	switch d.Action {
+	case payout.ActionNeverCreated:
+		if heard.Looked == nil {
+			return "", payout.Refuse(payout.RefusalNotOffered, "never_created: the statement was not read once more by the step that carries it out")
+		}
+		if _, err := r.personSays(ctx, a, d, evidenceRefused); err != nil {
+			return "", err
+		}
+		a.status, a.reason, a.closed = attemptRefused, payout.ReasonRefused, true
+		if err := r.saveAttempt(ctx, a); err != nil {
+			return "", err
+		}
+		r.reason, r.status = a.reason, payout.StatusPending
+		r.next(payout.StepRelease, 0)
+		return "the money is credited back", nil
+	case payout.ActionCreatedAs:
+		return r.createdAs(ctx, c, d, heard)
+	case payout.ActionReleaseFrozen:
+		evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+		if err != nil {
+			return "", err
+		}
+		return r.unfreeze(ctx, a, evidenceID)
+	case payout.ActionKeepFrozen:
+		return fmt.Sprintf("%s stays frozen", r.money), nil
+	case payout.ActionBookReturn:
+		evidenceID, err := r.personSays(ctx, a, d, payout.ProviderFailed)
+		if err != nil {
+			return "", err
+		}
+		r.reason = payout.ReasonReturned
+		return "the return is booked", r.giveBack(ctx, a, evidenceID)
+	case payout.ActionRecover:
+		return r.recover(ctx, d)
+	case payout.ActionAdjust:
+		return r.adjust(ctx, d)
+	case payout.ActionDismiss:
+		return "nothing is done", nil
+	}
+	return "", fmt.Errorf("action %q is not known", d.Action)
+}
+
+// personSays stores two people's decision as evidence, so that the money it
+// moves names it.
+func (r *row) personSays(ctx context.Context, a attempt, d Resolution, status string) (string, error) {
+	body, err := json.Marshal(map[string]any{"case_id": d.CaseID, "number": d.Number, "action": d.Action, "provider_payout_id": d.ProviderPayoutID,
+		"provider_ticket": d.ProviderTicket, "reason": d.Reason, "proposed_by": d.ProposedBy, "approved_by": d.DecidedBy})
+	if err != nil {
+		return "", err
+	}
+	return r.evidence(ctx, a, "person", payout.Word{ProviderID: d.ProviderPayoutID, Status: status, Reason: a.reason, AskedAt: r.t.now, Raw: body})
+}
+
+// createdAs follows, or settles, what the provider has under an id that people
+// gave, after comparing what it says now.
+func (r *row) createdAs(ctx context.Context, c Case, d Resolution, heard payout.Heard) (string, error) {
+	a, err := r.meant(ctx, d.ProviderPayoutID)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(heard.Words, func(s payout.Asked) bool { return s.ProviderID == d.ProviderPayoutID })
+	if at < 0 {
+		return "", payout.Refuse(payout.RefusalNotOffered, "the provider knows no payout %s", d.ProviderPayoutID)
+	}
+	w := heard.Words[at].Word
+	in := r.intent(a)
+	in.ProviderID = d.ProviderPayoutID
+	field := in.Mismatch(w)
+	switch essential := []string{"id", "currency", "metadata." + payout.MetadataPayoutID}; {
+	case field == "":
+	case c.Kind != payout.CaseMismatch || slices.Contains(essential, field) || r.kind == payout.KindPayout && w.Metadata[payout.MetadataPayoutID] == "":
+		return "", payout.Refuse(payout.RefusalNotOffered, "%s at the provider is not this payout: %s differs", d.ProviderPayoutID, field)
+	default:
+		a.accepted = field
+	}
+	evidenceID, err := r.evidence(ctx, a, "get", w)
+	if err != nil {
+		return "", err
+	}
+	verdict := payout.ReadVerdict(w.Status)
+	if a.closed && verdict == payout.VerdictWait { // an attempt that ended is polled no more
+		return "", payout.Refuse(payout.RefusalNotOffered, "%s is %s at the provider; wait until it is decided", d.ProviderPayoutID, w.Status)
+	}
+	if a.providerID == "" {
+		if err := r.known(ctx, &a, d.ProviderPayoutID, evidenceID); err != nil {
+			return "", err
+		}
+	}
+	a.askedAt = w.AskedAt
+	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
+		return "", err
+	}
+	outcome := "followed as " + d.ProviderPayoutID
+	var latest *attempt // begun after this one, and nowhere
+	if a.number < r.attempt {
+		if l, err := r.attemptNumber(ctx, r.attempt); err != nil {
+			return "", err
+		} else if !l.closed {
+			latest = &l
+		}
+	}
+	switch verdict {
+	case payout.VerdictExecuted:
+		if latest != nil { // what turns up of it after all is an exposure
+			latest.status, latest.reason, latest.closed = attemptRefused, payout.ReasonRefused, true
+			if err := r.saveAttempt(ctx, *latest); err != nil {
+				return "", err
+			}
+		}
+		if err := r.settle(ctx, &a, w, evidenceID); err != nil {
+			return "", err
+		}
+		outcome = "settled as " + d.ProviderPayoutID
+		if more, err := r.toAdjust(ctx); err != nil {
+			return "", err
+		} else if more != nil { // what asked about it is answered now
+			if err := r.openCase(ctx, payout.CaseExposure, fmt.Sprintf("beside %s, of this payout was paid: %s %s", d.ProviderPayoutID, r.money, more.what)); err != nil {
+				return "", err
+			}
+		}
+	case payout.VerdictFailed:
+		a.status, a.reason, a.closed = attemptFailed, w.Reason, true
+		if err := r.saveAttempt(ctx, a); err != nil {
+			return "", err
+		}
+		if latest != nil { // it goes on where it was
+			r.status = payout.StatusPending
+			r.next(payout.StepCreate, 0)
+			return fmt.Sprintf("%s is failed; attempt %d goes on", d.ProviderPayoutID, latest.number), nil
+		}
+		if err := r.failedAttempt(ctx, a, evidenceID, "is failed at the provider as "+d.ProviderPayoutID); err != nil {
+			return "", err
+		}
+	default:
+		r.become(payout.StatusFor(w.Status))
+		r.next(payout.StepWait, r.pause(r.created))
+	}
+	return outcome, r.saveAttempt(ctx, a)
+}
+
+func doubleStatus(providerStatus string) string {
+	switch payout.ReadVerdict(providerStatus) {
+	case payout.VerdictExecuted:
+		return doubleExecuted
+	case payout.VerdictFailed:
+		return doubleFailed
+	}
+	return doubleOpen
+}
+
+// unfreeze lets the player have what was frozen.
+func (r *row) unfreeze(ctx context.Context, a attempt, evidenceID string) (string, error) {
+	if err := r.t.book(ctx, entry{kind: KindUnfreeze, payoutID: r.id, attempt: a.number, evidence: evidenceID, money: r.money,
+		from: playerAccount(r.player, "frozen"), to: playerAccount(r.player, "available")}); err != nil {
+		return "", err
+	}
+	r.moneyAt = payout.MoneyReleased
+	if r.status == payout.StatusReturned {
+		r.moneyAt = payout.MoneyReturned
+	}
+	return fmt.Sprintf("%s is the player's again", r.money), r.shift(ctx, "frozen", "available")
+}
+
+// openExposure is an attempt whose exposure nobody made good; 0 for none.
+func (r *row) openExposure(ctx context.Context) (number int, err error) {
+	err = r.t.row(ctx, `SELECT COALESCE(MIN(attempt), 0) FROM transactions e WHERE payout_id = ? AND kind = ?
+		AND NOT EXISTS (SELECT 1 FROM transactions g WHERE g.payout_id = e.payout_id AND g.attempt = e.attempt AND g.kind IN ('recover', 'adjust'))`,
+		string(r.id), string(KindExpose)).Scan(&number)
+	return number, err
+}
+
+// madeGood is the account from which what was paid for nothing for attempt n
+// was made good; "" while it was not.
+func (r *row) madeGood(ctx context.Context, n int) (from string, err error) {
+	err = r.t.row(ctx, "SELECT COALESCE(MAX(from_account), '') FROM transactions WHERE payout_id = ? AND attempt = ? AND kind IN (?, ?)",
+		string(r.id), n, string(KindRecover), string(KindAdjust)).Scan(&from)
+	return from, err
+}
+
+// recover takes from the player's available balance what was paid twice.
+func (r *row) recover(ctx context.Context, d Resolution) (string, error) {
+	number, err := r.openExposure(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, number)
+	if err != nil {
+		return "", err
+	}
+	evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+	if err != nil {
+		return "", err
+	}
+	if err := r.t.book(ctx, entry{kind: KindRecover, payoutID: r.id, attempt: number, evidence: evidenceID, money: r.money, reason: d.Reason,
+		from: playerAccount(r.player, "available"), to: houseExposure}); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s was taken from the player's available balance", r.money), r.shift(ctx, "available", "")
+}
+
+// adjustment is a move between two accounts of the house that makes the books
+// say what the provider says.
+type adjustment struct {
+	attempt  int
+	from, to string
+	what     string
+}
+
+// toAdjust finds what an adjust would book; nil for nothing.
+func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
+	number, err := r.openExposure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if number > 0 {
+		a, err := r.attemptNumber(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		var newest string // money that came in has no id
+		if err := r.t.row(ctx, "SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND kind IN ('get', 'statement') AND provider_payout_id IN (?, '') ORDER BY stored_at DESC, id DESC LIMIT 1",
+			string(r.id), a.number, a.providerID).Scan(&newest); err != nil {
+			return nil, err
+		}
+		if payout.ReadVerdict(newest) == payout.VerdictFailed {
+			return &adjustment{number, merchantAccount(r.merchant), houseExposure, "came back to the merchant account; the exposure is off the books"}, nil
+		}
+		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
+	}
+	if r.moneyAt == payout.MoneyHeld {
+		return nil, nil
+	}
+	doubles, err := r.doubles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range doubles {
+		if d.status != doubleExecuted {
+			continue
+		}
+		if from, err := r.madeGood(ctx, d.attempt); err != nil || from != "" {
+			return nil, err
+		}
+		var settled int // by what people decided, it is the payment itself
+		if err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions t JOIN evidence e ON e.id = t.evidence_id WHERE t.payout_id = ? AND t.kind = ? AND e.provider_payout_id = ?",
+			string(r.id), string(KindSettle), d.providerID).Scan(&settled); err != nil {
+			return nil, err
+		}
+		if settled > 0 {
+			continue
+		}
+		return &adjustment{d.attempt, houseFees, merchantAccount(r.merchant), "was paid once more by the provider; the house bears it"}, nil
+	}
+	return nil, nil
+}
+
+func (r *row) adjust(ctx context.Context, d Resolution) (string, error) {
+	at, err := r.toAdjust(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, at.attempt)
+	if err != nil {
+		return "", err
+	}
+	evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %s", r.money, at.what), r.t.book(ctx, entry{kind: KindAdjust, payoutID: r.id, attempt: at.attempt, evidence: evidenceID,
+		money: r.money, reason: d.Reason, from: at.from, to: at.to})
+}
+
+// dismissHouse carries out what was decided about a case that is about no
+// payout.
+func (l *Ledger) dismissHouse(ctx context.Context, t tx, c Case, d *Resolution) error {
+	if c.Kind == payout.CaseUnmatchedEvent {
+		if _, err := t.exec(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE provider_payout_id = ? AND payout_id IS NULL AND applied_at IS NULL",
+			stored(t.now), "dismissed", c.Subject); err != nil {
+			return err
+		}
+	}
+	if err := t.endCase(ctx, c.ID, fmt.Sprintf("%s by %s and %s", d.Action, d.ProposedBy, d.DecidedBy)); err != nil {
+		return err
+	}
+	d.Status, d.EndedAt, d.Outcome = ResolutionDone, t.now, "nothing is done"
+	return t.saveResolution(ctx, *d)
+}
+
+func (t tx) endCase(ctx context.Context, id, by string) error {
+	// What was decided may have closed it a moment ago.
+	_, err := t.exec(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, closed_by = ?, version = version + 1 WHERE id = ? AND (status = 'open' OR closed_at = ?)",
+		stored(t.now), by, id, stored(t.now))
+	return err
+}
+
+func (t tx) saveResolution(ctx context.Context, d Resolution) error {
+	_, err := t.exec(ctx, "UPDATE resolutions SET status = ?, decided_by = ?, decided_at = ?, ended_at = ?, outcome = ? WHERE case_id = ? AND number = ?",
+		d.Status, d.DecidedBy, stored(d.DecidedAt), stored(d.EndedAt), d.Outcome, d.CaseID, d.Number)
+	return err
+}
+
+func (t tx) audit(ctx context.Context, who, what string, c Case, detail string) error {
+	_, err := t.exec(ctx, `INSERT INTO audit (position, at, who, what, case_id, payout_id, detail)
+		SELECT COALESCE(MAX(position), 0) + 1, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) FROM audit`,
+		stored(t.now), who, what, c.ID, string(c.PayoutID), detail)
+	return err
+}
+
+// lockCase reads a case, and locks the payout it is about; nil for none.
+func (l *Ledger) lockCase(ctx context.Context, t tx, id string) (Case, *row, error) {
+	c, err := t.caseOf(ctx, id)
+	if err != nil {
+		return c, nil, err
+	}
+	if c.PayoutID == "" {
+		err := t.row(ctx, "SELECT status FROM cases WHERE id = ?"+t.d.forUpdate(), id).Scan(&c.Status)
+		return c, nil, err
+	}
+	r, err := l.lock(ctx, t, c.PayoutID)
+	if err != nil {
+		return c, nil, err
+	}
+	c, err = t.caseOf(ctx, id) // as it is now that nobody changes it
+	return c, r, err
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+const resolutionColumns = `case_id, number, action, provider_payout_id, provider_ticket, reason, amount_in_minor, currency, version, status, proposed_by, proposed_at,
+	decided_by, decided_at, ended_at, outcome`
+
+func scanResolution(from interface{ Scan(...any) error }) (d Resolution, err error) {
+	var proposed, decided, ended int64
+	err = from.Scan(&d.CaseID, &d.Number, &d.Action, &d.ProviderPayoutID, &d.ProviderTicket, &d.Reason, &d.Money.Minor, &d.Money.Currency, &d.Version, &d.Status,
+		&d.ProposedBy, &proposed, &d.DecidedBy, &decided, &ended, &d.Outcome)
+	d.ProposedAt, d.DecidedAt, d.EndedAt = moment(proposed), moment(decided), moment(ended)
+	return d, err
+}
+
+// name tells a resolution from all others.
+func (d Resolution) name() string { return fmt.Sprintf("%s/%d", d.CaseID, d.Number) }
+
+func (t tx) resolutions(ctx context.Context, where string, args ...any) (list []Resolution, err error) {
+	rows, err := t.rows(ctx, "SELECT "+resolutionColumns+" FROM resolutions WHERE "+where, args...)
+	return list, each(rows, err, func(rows *sql.Rows) error {
+		d, err := scanResolution(rows)
+		list = append(list, d)
+		return err
+	})
+}
+
+func (t tx) resolution(ctx context.Context, caseID string, number int) (Resolution, error) {
+	d, err := scanResolution(t.row(ctx, "SELECT "+resolutionColumns+" FROM resolutions WHERE case_id = ? AND number = ?", caseID, number))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("proposal %d of case %s: %w", number, caseID, payout.ErrNotFound)
+	}
+	return d, err
+}
+
+func (t tx) openResolution(ctx context.Context, caseID string) (*Resolution, error) {
+	list, err := t.resolutions(ctx, "case_id = ? AND status IN ('proposed', 'approved')", caseID)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
