@@ -11,7 +11,7 @@ BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit e2e skipped check lint fuzz bench clean
+.PHONY: run build test unit e2e skipped check lint fuzz bench clean mistakes
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -61,6 +61,10 @@ $(WFCHECK):
 fuzz:
 	@for target in FuzzVerify FuzzWebhook FuzzResponse FuzzRetryAfter; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./internal/truelayer || exit 1; done
+
+# Makes each deliberate mistake in a copy, and holds that its test notices.
+mistakes:
+	MISTAKES=1 $(GO) test -count=1 -timeout 60m -v -run TestMistakesAreCaught ./internal/mistakes
 
 bench:
 	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...

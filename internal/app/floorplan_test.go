@@ -22,6 +22,7 @@ var mayImport = map[string]string{
 	"internal/truelayer":         "internal/payout",
 	"internal/ledger":            "internal/payout",
 	"internal/ledger/ledgertest": "internal/payout internal/ledger",
+	"internal/mistakes":          "",
 	"internal/notify":            "internal/payout",
 	"activities":                 "internal/payout",
 	"workflows":                  "internal/payout activities",
