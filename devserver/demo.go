@@ -94,6 +94,7 @@ Everything is up. Ctrl-C stops it; what is in %[1]s survives a restart.
 
 Tokens:  backend %[6]s
          operator %[7]s (sees every player; also the books: curl -s -H "Authorization: Bearer …" http://%[3]s/v1/ledger/check)
+         second   %[11]s (another operator: one proposes what to do about a case, the other approves)
 
 A payout of your own, by command line:
 
@@ -106,5 +107,5 @@ and by curl:
   curl -s http://%[3]s/v1/payouts -H "Authorization: Bearer %[6]s" -H "Content-Type: application/json" -H "Idempotency-Key: $(date +%%s%%N)" \
     -d '{"player_id":"%[8]s","amount_in_minor":1000,"currency":"GBP","beneficiary":{"user_id":"%[9]s","payment_source_id":"%[10]s","reference":"By curl"}}'
   curl -s http://%[3]s/v1/players/%[8]s/balances -H "Authorization: Bearer %[6]s"
-`, h.dir, h.uiAddr, h.starterAddr, h.gatewayAddr, h.simulatorAddr, h.secrets.backendToken, h.secrets.operatorToken, demoPlayer, demoUser, demoSource)
+`, h.dir, h.uiAddr, h.starterAddr, h.gatewayAddr, h.simulatorAddr, h.secrets.backendToken, h.secrets.operatorToken, demoPlayer, demoUser, demoSource, h.secrets.secondToken)
 }

@@ -28,6 +28,7 @@ type secrets struct {
 
 	backendToken  string // of the caller "casino"
 	operatorToken string // of a person
+	secondToken   string // of another person: one proposes, the other approves
 	clientID      string
 	clientSecret  string
 	signingKID    string
@@ -44,9 +45,11 @@ const (
 	publicFile     = "signing.pub.pem"
 	backendFile    = "backend.token"
 	operatorFile   = "operator.token"
+	secondFile     = "second-operator.token"
 	decisionsFile  = "decisions.json"
 	demoCaller     = "casino"
 	demoOperator   = "olivia"
+	demoSecond     = "oscar"
 	demoClientID   = "demo-client"
 	demoSigningKID = "5f3f3c1e-9a0b-4a52-8d0e-2f6f7f0a9c11"
 )
@@ -74,9 +77,13 @@ func ready(dir string) (secrets, error) {
 	keep(sealFile, func() string { return "k1 " + base64.StdEncoding.EncodeToString(random(32)) + "\n" })
 	s.backendToken = keep(backendFile, token)
 	s.operatorToken = keep(operatorFile, token)
-	keep(tokensFile, func() string {
+	s.secondToken = keep(secondFile, token)
+	known := keep(tokensFile, func() string {
 		return fmt.Sprintf("# name role sha256-of-token\n%s backend %s\n%s operator %s\n", demoCaller, digest(s.backendToken), demoOperator, digest(s.operatorToken))
 	})
+	if !strings.Contains(known, "\n"+demoSecond+" ") { // also in a folder from before there were two
+		errs = append(errs, os.WriteFile(s.path(tokensFile), fmt.Appendf(nil, "%s\n%s operator %s\n", known, demoSecond, digest(s.secondToken)), 0o600))
+	}
 	s.clientSecret = keep(clientFile, token)
 	private := keep(signingFile, signingKey)
 	public, err := publicHalf(private)
@@ -160,7 +167,7 @@ func publicHalf(private string) (string, error) {
 func runSecrets(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("devserver secrets", flag.ContinueOnError)
 	dir := flags.String("dir", "data/secrets", "folder of the keys and tokens")
-	show := flags.String("show", "", "print the token of: backend or operator")
+	show := flags.String("show", "", "print the token of: backend, operator or second-operator")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -175,8 +182,10 @@ func runSecrets(args []string, out io.Writer) error {
 		say(out, "%s", s.backendToken)
 	case "operator":
 		say(out, "%s", s.operatorToken)
+	case "second-operator":
+		say(out, "%s", s.secondToken)
 	default:
-		return fmt.Errorf("-show %q: want backend or operator", *show)
+		return fmt.Errorf("-show %q: want backend, operator or second-operator", *show)
 	}
 	return nil
 }

@@ -1,7 +1,13 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,12 +18,6 @@ import (
 	"payouts/internal/simulator"
 )
 
-// slowly lets a payout wait at the provider until the test moves the
-// provider's time on by later.
-var slowly = simulator.Settings{AuthorizeAfter: simulator.Duration(time.Millisecond), ExecuteAfter: simulator.Duration(10 * time.Minute)}
-
-const later = 11 * time.Minute
-
 // waiting asks for a payout and waits until it is at the provider.
 func (h *house) waiting(p player, reference string) payout {
 	h.t.Helper()
@@ -25,96 +25,107 @@ func (h *house) waiting(p player, reference string) payout {
 	return h.awaitPayout(id, "at the provider", soon, func(p payout) bool { return p.Status == "pending" || p.Status == "authorized" })
 }
 
-// Whatever people or accidents do to a run, no money moves, and the payout is
-// carried to its end.
-func TestRunsAreLost(t *testing.T) {
-	t.Parallel()
-	h := open(t, plan{settings: slowly})
-	accidents := map[string]func(h *house, workflowID, runID string){
-		"terminated": func(h *house, workflowID, runID string) {
-			ctx, cancel := h.within()
-			defer cancel()
-			if err := h.temporal.TerminateWorkflow(ctx, workflowID, runID, "an accident"); err != nil {
-				h.t.Fatal(err)
-			}
-			h.awaitOpenRun(workflowID, soon, runID) // the sweeper's
-		},
-		"reset": func(h *house, workflowID, runID string) {
-			ctx, cancel := h.within()
-			defer cancel()
-			if _, err := h.temporal.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
-				Namespace: h.namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
-				Reason: "an accident", WorkflowTaskFinishEventId: h.firstTask(workflowID, runID), RequestId: runID,
-			}); err != nil {
-				h.t.Fatal(err)
-			}
-			h.awaitOpenRun(workflowID, soon, runID)
-		},
-		"cancelled": func(h *house, workflowID, runID string) {
-			ctx, cancel := h.within()
-			defer cancel()
-			if err := h.temporal.CancelWorkflow(ctx, workflowID, runID); err != nil {
-				h.t.Fatal(err)
-			}
-			await(h.t, soon, func() bool {
-				for _, event := range h.history(workflowID, runID) {
-					if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED {
-						return true
-					}
-				}
-				return false
-			}, because("the cancel did not arrive"))
-		},
-	}
-	winners, waits, runs := map[string]player{}, map[string]payout{}, map[string]string{}
-	for name := range accidents {
-		winners[name] = h.wins(10_00)
-		waits[name] = h.waiting(winners[name], name)
-	}
-	for name, happens := range accidents {
-		t.Run(name, func(t *testing.T) {
-			h, p := h.in(t), waits[name]
-			runs[name] = h.awaitOpenRun(p.WorkflowID, soon)
-			happens(h, p.WorkflowID, runs[name])
-			if has := h.balance(winners[name].id); has != (balance{Held: 10_00}) {
-				t.Errorf("after the accident the player has %+v, want all of it held", has)
-			}
-		})
-	}
-	h.sim.Advance(later)
-	for name, p := range waits {
-		t.Run(name+" and executed", func(t *testing.T) {
-			h := h.in(t)
-			h.judge(winners[name], p.ID, paidOut)
-			same := h.awaitRun(p).GetExecution().GetRunId() == runs[name]
-			if same != (name == "cancelled") { // a cancel is an accident too, and does not even end the run
-				t.Errorf("ended by the run that was %s: %v", name, same)
-			}
-		})
-	}
+// accidents are what happens to runs. Each answers with an error only where
+// the run is closed already.
+var accidents = map[string]func(ctx context.Context, h *house, workflowID, runID string) error{
+	"terminated": func(ctx context.Context, h *house, workflowID, runID string) error {
+		return h.temporal.TerminateWorkflow(ctx, workflowID, runID, "an accident")
+	},
+	"cancelled": func(ctx context.Context, h *house, workflowID, runID string) error {
+		return h.temporal.CancelWorkflow(ctx, workflowID, runID)
+	},
+	"reset to its beginning": func(ctx context.Context, h *house, workflowID, runID string) error {
+		return h.reset(ctx, workflowID, runID, h.tasks(workflowID, runID)[0])
+	},
+	"reset to its last task": func(ctx context.Context, h *house, workflowID, runID string) error {
+		tasks := h.tasks(workflowID, runID)
+		return h.reset(ctx, workflowID, runID, tasks[len(tasks)-1])
+	},
 }
 
-// firstTask is the event to reset to for a run that begins anew.
-func (h *house) firstTask(workflowID, runID string) int64 {
+// tasks are the events that a run can be reset to.
+func (h *house) tasks(workflowID, runID string) (events []int64) {
 	h.t.Helper()
-	for _, event := range h.history(workflowID, runID) {
-		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
-			return event.GetEventId()
+	await(h.t, soon, func() bool {
+		for _, event := range h.history(workflowID, runID) {
+			if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
+				events = append(events, event.GetEventId())
+			}
+		}
+		return len(events) > 0
+	}, because("%s has no completed task", workflowID))
+	return events
+}
+
+func (h *house) reset(ctx context.Context, workflowID, runID string, event int64) error {
+	_, err := h.temporal.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace: h.namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
+		Reason: "an accident", WorkflowTaskFinishEventId: event, RequestId: runID,
+	})
+	return err
+}
+
+// Whatever people or accidents do to a run, wherever its payout is, no money
+// moves, and the payout is carried to its end.
+func TestRunsAreLost(t *testing.T) {
+	t.Parallel()
+	h := open(t, restful)
+	lives, runs := map[string][]life{}, map[string]string{}
+	var all []life
+	for accident := range accidents {
+		lives[accident] = h.live(situations...)
+		all = append(all, lives[accident]...)
+	}
+	h.awaitThere(all)
+	for accident, happens := range accidents {
+		for _, l := range lives[accident] {
+			info, err := h.run(l.workflowID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs[l.id] = info.GetExecution().GetRunId()
+			before := h.balance(l.winner.id)
+			ctx, cancel := h.within()
+			err = happens(ctx, h, l.workflowID(), runs[l.id])
+			cancel()
+			if err != nil && (l.open() || !closed(err)) {
+				t.Fatalf("%s while %s: %v", accident, l.name, err)
+			}
+			if has := h.balance(l.winner.id); has != before {
+				t.Errorf("%s while %s: the player has %+v, before it was %+v", accident, l.name, has, before)
+			}
 		}
 	}
-	h.t.Fatalf("%s has no completed task", workflowID)
-	return 0
+	for accident := range accidents {
+		for _, l := range lives[accident] {
+			if l.open() && accident != "cancelled" {
+				h.awaitNewRun(l.workflowID(), soon, runs[l.id]) // the sweeper's, where it was terminated
+			}
+		}
+	}
+	h.sim.Advance(later)
+	for accident := range accidents {
+		h.judgeAll(accident, lives[accident], func(h *house, l life, p payout) {
+			same := h.awaitRun(p).GetExecution().GetRunId() == runs[l.id]
+			// A cancel is an accident too, and does not even end the run.
+			if goesOn := accident == "cancelled" || accident == "terminated" && !l.open(); same != goesOn {
+				h.t.Errorf("ended by the run that was %s: %v", accident, same)
+			}
+		})
+	}
 }
 
 // Temporal is down when a payout is accepted, and the starter dies before it
-// could start the run. Later Temporal is there and is lost with all it knew.
+// could start the run. Later Temporal is there and is lost with all it knew,
+// of payouts in every situation.
 func TestTemporalLost(t *testing.T) {
 	t.Parallel()
 	addr := freeAddress(t)
-	h := open(t, plan{temporal: addr, settings: slowly, down: []string{"worker", "gateway"}})
-	winner := h.wins(10_00)
-	id := h.pays(winner, 10_00, "accepted alone")
-	if has := h.balance(winner.id); has != (balance{Held: 10_00}) {
+	p := restful
+	p.temporal, p.down = addr, []string{"worker", "gateway"}
+	h := open(t, p)
+	alone := h.live(situation{name: "accepted alone", there: waits, end: paidOut})
+	if has := h.balance(alone[0].winner.id); has != (balance{Held: won}) {
 		t.Errorf("the player has %+v, want all of it held", has)
 	}
 	h.kill("starter")
@@ -124,14 +135,164 @@ func TestTemporalLost(t *testing.T) {
 	first := ownServer(t, addr)
 	h.awaitReady("worker")
 	h.restart("starter")
-	h.awaitPayout(id, "at the provider", soon, func(p payout) bool { return p.Status == "authorized" })
-	h.awaitOpenRun("payout/"+id, soon)
+	h.awaitThere(alone)
+	lives := append(h.live(slices.Repeat(situations, 3)...), alone...)
+	h.awaitThere(lives)
 
 	first.kill()
-	ownServer(t, addr)                          // an empty one
-	h.awaitOpenRun("payout/"+id, 2*time.Minute) // the worker looks after the namespace once a minute
+	ownServer(t, addr) // an empty one
+	for i, l := range lives {
+		if l.open() { // the worker looks after the namespace once a minute
+			h.awaitNewRun(l.workflowID(), 2*time.Minute)
+		} else {
+			lives[i].end.forgotten = true
+		}
+	}
 	h.sim.Advance(later)
-	h.judge(winner, id, paidOut)
+	h.judgeAll("Temporal lost", lives, func(h *house, l life, _ payout) {
+		if _, err := h.run(l.workflowID()); l.end.forgotten && err == nil {
+			h.t.Error("a payout that was over has a run again")
+		}
+	})
+}
+
+// Each program dies while payouts are in every situation, some of them in the
+// midst of what this program does, and is started again.
+func TestProgramsKilled(t *testing.T) {
+	t.Parallel()
+	h := open(t, restful)
+	killed := map[string][]life{}
+	for _, round := range []struct {
+		program string
+		kill    func(lives []life) (midst []life)
+	}{{"worker", h.killWorker}, {"gateway", h.killGateway}, {"starter", h.killStarter}} {
+		lives := h.live(situations...)
+		h.awaitThere(lives)
+		killed[round.program] = append(lives, round.kill(lives)...)
+	}
+	for program, lives := range killed {
+		h.judgeAll(program+" killed", lives, func(h *house, l life, got payout) {
+			want := map[string]int{"create unanswered": 1, "create unheard of": 2}[l.name] // news found it, or the same bytes
+			if sends := got.Attempts[0].Sends; want > 0 && sends != want {
+				h.t.Errorf("sent %d times, want %d\n%s", sends, want, got.story())
+			}
+		})
+	}
+}
+
+// killWorker kills it between the failure of some payouts and their release.
+// Then there is news of all, and nobody reads it for a while.
+func (h *house) killWorker(lives []life) (midst []life) {
+	h.t.Helper()
+	failing := situation{name: "failing", rules: []simulator.Rule{{Fail: &simulator.Fail{Reason: "invalid_iban", After: simulator.Duration(time.Minute)}}},
+		there: func(_ *house, p payout) bool { return p.Status == "pending" && p.NextStep == "wait" },
+		end:   end{status: "failed", money: "released", reason: "invalid_iban", moves: "reserve release", accepted: 1, player: balance{Available: won}}}
+	between := func() bool {
+		return slices.ContainsFunc(midst, func(l life) bool { return h.payout(l.id).NextStep == "release" })
+	}
+	const tries = 3 // it takes milliseconds to be released, too
+	for n := range tries {
+		batch := h.live(slices.Repeat([]situation{failing}, 10)...)
+		h.awaitThere(append(batch, lives...))
+		midst = append(midst, batch...)
+		h.sim.Advance(2 * time.Minute)
+		await(h.t, soon, between, because("no payout failed"))
+		h.kill("worker")
+		if between() {
+			break
+		}
+		if n == tries-1 {
+			h.t.Fatal("the worker died, but not between a failure and its release")
+		}
+		h.restart("worker")
+	}
+	h.sim.Advance(later)
+	await(h.t, soon, func() bool { return h.sim.PendingWebhooks() == 0 }, because("the gateway alone does not take the news"))
+	h.restart("worker")
+	return midst
+}
+
+// killGateway kills it while it takes news of some payouts. News of the others
+// comes when it is down, and comes again.
+func (h *house) killGateway(lives []life) (midst []life) {
+	h.t.Helper()
+	sooner := situation{name: "being heard of", rules: []simulator.Rule{{Delay: &simulator.Delay{Execute: slowly.ExecuteAfter / 2}}},
+		there: waits, end: paidOut}
+	midst = h.live(slices.Repeat([]situation{sooner}, 10)...)
+	h.awaitThere(append(midst, lives...))
+	before := h.sim.Journal().Webhooks
+	h.sim.Advance(later / 2)
+	for end := time.Now().Add(soon); len(h.sim.Journal().Webhooks) == len(before) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // they are taken within a few of these
+	}
+	h.kill("gateway")
+	h.sim.Advance(later)
+	await(h.t, soon, h.knockedInVain, because("no webhook was sent in vain"))
+	h.restart("gateway")
+	return midst
+}
+
+// killStarter kills it while it takes requests. Whoever heard no answer asks
+// again with the same key.
+func (h *house) killStarter(lives []life) (midst []life) {
+	h.t.Helper()
+	asked := situation{name: "being asked for", rules: []simulator.Rule{{Delay: &simulator.Delay{Execute: aMoment}}}, end: paidOut}
+	for range 10 {
+		midst = append(midst, h.prepare(asked))
+	}
+	ask := func(l life) (made payout, err error) {
+		a, err := h.backend.call(http.MethodPost, "/v1/payouts", "key-of-"+l.winner.id, l.winner.wish(won, l.reference()))
+		if err != nil {
+			return made, err
+		}
+		if a.status != http.StatusCreated && a.status != http.StatusOK {
+			return made, fmt.Errorf("answered %s", a)
+		}
+		return made, json.Unmarshal(a.body, &made)
+	}
+	h.awaitThere(lives)
+	first := make(chan payout, len(midst))
+	var asking sync.WaitGroup
+	for _, l := range midst {
+		asking.Go(func() {
+			if made, err := ask(l); err == nil {
+				first <- made
+			}
+		})
+	}
+	select {
+	case made := <-first:
+		first <- made
+	case <-time.After(soon):
+		h.t.Fatal("no request was answered")
+	}
+	h.kill("starter")
+	asking.Wait()
+	h.t.Logf("%d of %d requests were answered before the starter died", len(first), len(midst))
+	h.restart("starter")
+	known := map[string]bool{}
+	for i, l := range midst {
+		made, err := ask(l)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		midst[i].id, known[made.ID] = made.ID, true
+	}
+	for range len(first) {
+		if made := <-first; !known[made.ID] {
+			h.t.Errorf("payout %s was answered before the starter died, and is another one now", made.ID)
+		}
+	}
+	h.sim.Advance(later)
+	return midst
+}
+
+// knockedInVain says that the provider found nobody at our door, twice for
+// the same event.
+func (h *house) knockedInVain() bool {
+	return slices.ContainsFunc(h.sim.Journal().Webhooks, func(try simulator.DeliveryTry) bool {
+		return strings.Contains(try.Err, "refused") && try.Try > 1
+	})
 }
 
 // The gateway is down when the provider sends its webhook, and the starter
@@ -146,14 +307,7 @@ func TestGatewayAndStarterDown(t *testing.T) {
 	h.kill("gateway")
 	await(t, soon, func() bool { return len(h.sim.MoneyFacts(simulator.FactAccepted)) == 1 }, because("no create arrived"))
 	h.sim.Advance(later)
-	await(t, soon, func() bool {
-		for _, try := range h.sim.Journal().Webhooks {
-			if strings.Contains(try.Err, "refused") && try.Try > 1 {
-				return true
-			}
-		}
-		return false
-	}, because("no webhook was sent in vain"))
+	await(t, soon, h.knockedInVain, because("no webhook was sent in vain"))
 	h.restart("gateway")
 	h.restart("starter")
 	h.judge(winner, id, paidOut)

@@ -5,12 +5,14 @@
 // the money that truly left at the provider.
 //
 // house_test.go sets a house up and judges how payouts end; run_test.go looks
-// at their runs. The scenarios stand in the other files:
+// at their runs; situations_test.go brings payouts to every point of their
+// life. The scenarios stand in the other files:
 //
 //	news_test.go      webhooks and polling
 //	answer_test.go    creates whose answer is lost
 //	failure_test.go   the provider's no, reason by reason
-//	accident_test.go  terminated, reset and cancelled runs; programs and Temporal down
+//	accident_test.go  terminated, reset and cancelled runs; programs killed, Temporal lost
+//	clock_test.go     days of outage, and late word
 //	temporal_test.go  what Temporal shows, and what a payout costs there
 //	door_test.go      the same request many times
 //	postgres_test.go  the same on PostgreSQL

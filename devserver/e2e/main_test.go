@@ -47,10 +47,10 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// seeSources looks at the devserver's sources, so that go test knows that the
-// result depends on them.
+// seeSources looks at sources that are not compiled into the tests, so that go
+// test knows that the result depends on them.
 func seeSources() error {
-	for _, pattern := range []string{"../*.go", "../go.mod", "../temporal/*.go"} {
+	for _, pattern := range []string{"../*.go", "../go.mod", "../temporal/*.go", "../../internal/app/clock*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
@@ -65,13 +65,23 @@ func seeSources() error {
 }
 
 // programs builds worker, starter and gateway, once.
-var programs = sync.OnceValue(func() error { return build("../..", "./worker", "./starter", "./gateway") })
+var programs = sync.OnceValue(func() error { return build("../..", "", "./worker", "./starter", "./gateway") })
+
+// movablePrograms builds them with a clock that tests can move, once. What is
+// shipped has none.
+var movablePrograms = sync.OnceValue(func() error {
+	return build("../..", movable, "-tags=movableclock", "./worker", "./starter", "./gateway")
+})
+
+// movable is the folder, within the folder of programs, of those with a
+// movable clock.
+const movable = "movable/"
 
 // devserver builds the devserver, once. The first time ever it takes minutes.
-var devserver = sync.OnceValue(func() error { return build("..", ".") })
+var devserver = sync.OnceValue(func() error { return build("..", "", ".") })
 
-func build(module string, packages ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", folder + string(filepath.Separator)}, packages...)...) // -w: half the linking
+func build(module, into string, what ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", folder + "/" + into}, what...)...) // -w: half the linking
 	cmd.Dir = module
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, said)
@@ -83,8 +93,11 @@ func build(module string, packages ...string) error {
 func binary(t testing.TB, name string) string {
 	t.Helper()
 	built := programs
-	if name == "devserver" {
+	switch {
+	case name == "devserver":
 		built = devserver
+	case strings.HasPrefix(name, movable):
+		built = movablePrograms
 	}
 	if err := built(); err != nil {
 		t.Fatal(err)

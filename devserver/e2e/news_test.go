@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bytes"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,6 +100,116 @@ func TestHostileWebhooks(t *testing.T) {
 	h.judge(late, tooLate, again)
 }
 
+// The provider sends one event again and again, before and after the payout is
+// over: the inbox counts, and Temporal hears of it once.
+func TestRepeatedNews(t *testing.T) {
+	t.Parallel()
+	h := open(t, plan{settings: slowly})
+	winner := h.wins(10_00)
+	p := h.waiting(winner, "repeated")
+	const times = 10_000
+	again := h.overheard(func() { h.send(p, simulator.SignNormal, "payout_executed") }) // which the provider itself does not say yet
+	began := time.Now()
+	h.knock(again, times/2)
+	h.sim.Advance(later)
+	h.knock(again, times/2)
+	t.Logf("%d events in %s", times, time.Since(began).Round(100*time.Millisecond))
+
+	h.judge(winner, p.ID, paidOut)
+	var inbox struct {
+		Items []struct {
+			Type    string `json:"type"`
+			Repeats int    `json:"repeats"`
+		}
+	}
+	if err := h.operator.read("/v1/inbox?payout_id="+p.ID, &inbox); err != nil {
+		t.Fatal(err)
+	}
+	repeats := map[int]int{}
+	for _, item := range inbox.Items {
+		repeats[item.Repeats]++
+	}
+	if len(inbox.Items) != 2 || repeats[times-1] != 1 || repeats[0] != 1 { // this one, and that of the execution
+		t.Errorf("the inbox has %+v, want two rows, one of them with %d repeats", inbox.Items, times-1)
+	}
+	const most = 500
+	for _, workflow := range []string{p.WorkflowID, "payout-return/" + p.ID} {
+		if _, err := h.run(workflow); closed(err) && workflow != p.WorkflowID {
+			continue // nothing that is known already is late word
+		}
+		events := len(h.history(workflow, ""))
+		t.Logf("%s has %d events", workflow, events)
+		if events >= most {
+			t.Errorf("%s has %d events, want fewer than %d", workflow, events, most)
+		}
+	}
+}
+
+// overheard is the request with which the provider delivers the event that
+// tell makes it send.
+func (h *house) overheard(tell func()) *http.Request {
+	h.t.Helper()
+	caught := make(chan *http.Request, 1)
+	ear := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		caught <- r
+	}))
+	defer ear.Close()
+	ours := h.sim.Settings().WebhookURL
+	at := func(url string) {
+		if err := h.sim.Configure(func(g *simulator.Settings) { g.WebhookURL = url }); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	at(ear.URL + "/webhooks/truelayer")
+	defer at(ours)
+	tell()
+	select {
+	case r := <-caught:
+		return r
+	case <-time.After(soon):
+		h.t.Fatal("no event was sent")
+		return nil
+	}
+}
+
+// knock sends the same request to the gateway many times, over a few
+// connections.
+func (h *house) knock(r *http.Request, times int) {
+	h.t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for the next time
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	const connections = 4
+	for range connections {
+		sending.Go(func() {
+			for range times / connections {
+				request, err := http.NewRequest(r.Method, "http://"+h.env["GATEWAY_ADDR"]+r.URL.Path, bytes.NewReader(body))
+				if err != nil {
+					h.t.Error(err)
+					return
+				}
+				request.Header = r.Header
+				response, err := wire.Do(request)
+				if err != nil {
+					h.t.Error(err)
+					return
+				}
+				response.Body.Close()
+				if response.StatusCode != http.StatusOK {
+					h.t.Errorf("a repeated event was answered %s, want 200", response.Status)
+					return
+				}
+			}
+		})
+	}
+}
+
 // send sends an event about a payout, and answers with the event's id.
 func (h *house) send(p payout, sign, event string) string {
 	h.t.Helper()
@@ -103,7 +217,7 @@ func (h *house) send(p payout, sign, event string) string {
 		"metadata": map[string]any{"payout_id": p.ID, "attempt": "1"}}
 	switch event {
 	case "payout_failed":
-		body["failed_at"], body["failure_reason"] = time.Now().UTC(), "blocked"
+		body["failed_at"], body["failure_reason"] = time.Now().UTC(), "returned"
 	case "payout_executed":
 		body["executed_at"] = time.Now().UTC()
 	}

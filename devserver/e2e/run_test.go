@@ -2,18 +2,26 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 )
 
 // within bounds one call to Temporal.
 func (h *house) within() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(h.t.Context(), 20*time.Second)
+}
+
+// closed says that Temporal knows of no such run, or that it is over.
+func closed(err error) bool {
+	var none *serviceerror.NotFound
+	return errors.As(err, &none)
 }
 
 // run is the latest run of a payout.
@@ -27,34 +35,35 @@ func (h *house) run(workflowID string) (*workflowpb.WorkflowExecutionInfo, error
 	return found.GetWorkflowExecutionInfo(), nil
 }
 
-// awaitRun waits until the latest run of a payout that is done has completed.
+// awaitRun waits until the latest run of a payout is as it must be: open while
+// something is left to do, else completed.
 func (h *house) awaitRun(p payout) *workflowpb.WorkflowExecutionInfo {
 	h.t.Helper()
+	want := enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
+	if p.NextStep != "done" {
+		want = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	}
 	var info *workflowpb.WorkflowExecutionInfo
 	var err error
 	await(h.t, soon, func() bool {
 		info, err = h.run(p.WorkflowID)
-		return err == nil && info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
+		return err == nil && info.GetStatus() == want
 	}, func() string {
-		return fmt.Sprintf("the run %s is %s (%v), want completed", p.WorkflowID, info.GetStatus(), err)
+		return fmt.Sprintf("the run %s is %s (%v), want it %s", p.WorkflowID, info.GetStatus(), err, want)
 	})
 	return info
 }
 
-// awaitOpenRun waits until a payout has an open run other than those named.
-func (h *house) awaitOpenRun(workflowID string, limit time.Duration, others ...string) string {
+// awaitNewRun waits until a payout has a run other than those named, open or
+// done meanwhile.
+func (h *house) awaitNewRun(workflowID string, limit time.Duration, others ...string) {
 	h.t.Helper()
-	var id string
 	var err error
 	await(h.t, limit, func() bool {
 		var info *workflowpb.WorkflowExecutionInfo
-		if info, err = h.run(workflowID); err != nil || info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-			return false
-		}
-		id = info.GetExecution().GetRunId()
-		return !slices.Contains(others, id)
+		info, err = h.run(workflowID)
+		return err == nil && !slices.Contains(others, info.GetExecution().GetRunId())
 	}, func() string { return fmt.Sprintf("%s has no new run: %v", workflowID, err) })
-	return id
 }
 
 // history is all events of a run; the latest where runID is empty.

@@ -182,8 +182,8 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 			return err
 		}
 	}
-	if r.status.Final() && r.mayHearMore(claims) {
-		if err := r.late(ctx); err != nil {
+	if r.status.Final() {
+		if err := r.late(ctx, !r.was.Final()); err != nil {
 			return err
 		}
 	}
@@ -201,17 +201,6 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 	_, err = r.t.exec(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
 		AND NOT EXISTS (SELECT 1 FROM resolutions WHERE payout_id = ? AND status = 'approved')`, string(r.id), string(r.id), string(r.id))
 	return err
-}
-
-// mayHearMore spares a payout that was just settled, as the news said, the
-// questions of late word.
-func (r *row) mayHearMore(claims map[string]string) bool {
-	for _, status := range claims {
-		if status != payout.ProviderExecuted {
-			return true
-		}
-	}
-	return r.was.Final() || r.was == payout.StatusParked
 }
 
 // apply marks inbox rows as applied by this step and answers with the statuses
@@ -283,6 +272,8 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 		err = r.executedLate(ctx, &a, w, evidenceID)
 	case verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt != payout.MoneyHeld:
 		err = r.sentBack(ctx, a, w.Reason, evidenceID)
+	case verdict == payout.VerdictExecuted && r.status == payout.StatusReturned:
+		err = r.paidAgain(ctx, a, evidenceID)
 	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:
 		// What made us doubt that it failed is over.
 		err = r.failedAttempt(ctx, a, evidenceID, "is failed at the provider after all")

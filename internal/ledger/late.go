@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"payouts/internal/payout"
@@ -11,18 +12,19 @@ import (
 
 // late keeps asking about a closed payout while signed news says something new
 // that the provider does not confirm, and asks a person after RETURN_ASK_FOR. A
-// further payout of one of its attempts is followed until it is decided.
-func (r *row) late(ctx context.Context) error {
+// further payout of one of its attempts is followed until it is decided. closing
+// says that the payout ends now: then all that news ever claimed counts.
+func (r *row) late(ctx context.Context, closing bool) error {
 	if r.step != payout.StepDone && r.step != payout.StepWait {
 		return nil // what is heard leads on already
 	}
-	since := r.t.now
-	if r.claimed != "" {
-		since = time.Time{}
-	}
-	claims, err := r.unconfirmed(ctx, since)
+	claims, err := r.unconfirmed(ctx)
 	if err != nil {
 		return err
+	}
+	fresh := func(c claim) bool { return closing || c.appliedAt.Equal(r.t.now) }
+	if r.claimed == "" && !slices.ContainsFunc(claims, fresh) {
+		claims = nil // a person knows of them
 	}
 	doubles, err := r.doubles(ctx)
 	if err != nil {
@@ -38,10 +40,15 @@ func (r *row) late(ctx context.Context) error {
 		r.claimed = ""
 		return nil
 	}
-	if r.claimed == "" {
-		r.claimed, r.claimedAt = claims[0].status, r.t.now
-		if err := r.note(ctx, "", "signed news says %s of attempt %d; the provider is asked until it says so too", claims[0].status, claims[0].attempt); err != nil {
-			return err
+	for i, c := range claims {
+		if fresh(c) { // it is asked about from now on
+			r.claimedAt = r.t.now
+			if err := r.note(ctx, "", "signed news says %s of attempt %d; the provider is asked until it says so too", c.status, c.attempt); err != nil {
+				return err
+			}
+		}
+		if i == 0 || c.status == payout.ProviderFailed {
+			r.claimed = c.status // a return is looked for on the statement too
 		}
 	}
 	if age := r.t.now.Sub(r.claimedAt); age <= r.l.timing.ReturnAskFor {
@@ -66,33 +73,25 @@ func (r *row) late(ctx context.Context) error {
 	return nil
 }
 
-// claimedExecuted makes a payout that was given back ask on, where signed news said
-// that it was executed: the provider's no may be the wrong word of the two.
-func (r *row) claimedExecuted(ctx context.Context) error {
-	claims, err := r.unconfirmed(ctx, time.Time{})
-	if err != nil || len(claims) == 0 {
-		return err
-	}
-	r.claimed, r.claimedAt = claims[0].status, r.t.now
-	r.next(payout.StepWait, time.Second)
-	return nil
-}
-
 // claim is what signed news says of one attempt.
 type claim struct {
-	attempt int
-	status  string
+	attempt   int
+	status    string
+	appliedAt time.Time // of the newest news that says so
 }
 
-// unconfirmed lists what news that was applied since then, or ever, claims of a closed
-// payout, and the books do not say.
-func (r *row) unconfirmed(ctx context.Context, since time.Time) (list []claim, err error) {
+// unconfirmed lists what news ever claimed of a closed payout, and the books do
+// not say.
+func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 	var all []claim
-	rows, err := r.t.rows(ctx, `SELECT DISTINCT i.attempt, i.claimed_status FROM inbox i JOIN attempts a ON a.payout_id = i.payout_id AND a.number = i.attempt
-		WHERE i.payout_id = ? AND i.applied_at >= ? AND (i.provider_payout_id = '' OR i.provider_payout_id = a.provider_payout_id) ORDER BY 1, 2`, string(r.id), stored(since))
+	rows, err := r.t.rows(ctx, `SELECT i.attempt, i.claimed_status, MAX(i.applied_at) FROM inbox i JOIN attempts a ON a.payout_id = i.payout_id AND a.number = i.attempt
+		WHERE i.payout_id = ? AND i.applied_at IS NOT NULL AND (i.provider_payout_id = '' OR i.provider_payout_id = a.provider_payout_id)
+		GROUP BY i.attempt, i.claimed_status ORDER BY 1, 2`, string(r.id))
 	if err := each(rows, err, func(rows *sql.Rows) error {
 		var c claim
-		err := rows.Scan(&c.attempt, &c.status)
+		var applied int64
+		err := rows.Scan(&c.attempt, &c.status, &applied)
+		c.appliedAt = moment(applied)
 		all = append(all, c)
 		return err
 	}); err != nil {
@@ -160,6 +159,19 @@ func (r *row) sentBack(ctx context.Context, a attempt, reason payout.Reason, evi
 	}
 	r.next(payout.StepReturn, 0)
 	return r.note(ctx, evidenceID, "sent back by the bank after it was executed")
+}
+
+// paidAgain: the provider said that the bank sent it back, which is booked, and
+// now says executed. Where only the statement showed the return that is nothing
+// new: older accounts never change their word.
+func (r *row) paidAgain(ctx context.Context, a attempt, evidenceID string) error {
+	var heard int
+	err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions t JOIN evidence e ON e.id = t.evidence_id WHERE t.payout_id = ? AND t.slot = 'return' AND t.attempt = ? AND e.kind = 'get'",
+		string(r.id), a.number).Scan(&heard)
+	if err != nil || heard == 0 {
+		return err
+	}
+	return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was sent back by the bank, which is booked, and is executed again at the provider", a.number))
 }
 
 // executedLate is the worst word: an attempt that was closed as failed turns

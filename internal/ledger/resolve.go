@@ -223,8 +223,12 @@ func (r *row) meant(ctx context.Context, providerID string) (attempt, error) {
 			return attempt{}, err
 		}
 	}
-	if own := attempts[found]; own.providerID != "" && own.providerID != providerID && own.status != attemptFailed {
-		return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s, the first payout of attempt %d, is %s; only when it failed can another one stand for it", own.providerID, own.number, own.status)
+	if own := attempts[found]; own.providerID != "" && own.providerID != providerID {
+		if last, err := r.lastVerdict(ctx, own.number, own.providerID); err != nil {
+			return attempt{}, err
+		} else if last != payout.VerdictFailed {
+			return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s, the first payout of attempt %d, has not failed; only then can another one stand for it", own.providerID, own.number)
+		}
 	}
 	var owner string
 	err = r.t.row(ctx, "SELECT payout_id FROM attempts WHERE provider_payout_id = ? AND payout_id <> ? UNION ALL SELECT payout_id FROM doubles WHERE provider_payout_id = ? AND payout_id <> ?",
@@ -583,41 +587,76 @@ func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
 		if err != nil {
 			return nil, err
 		}
-		var newest string // money that came in has no id
-		if err := r.t.row(ctx, "SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND kind IN ('get', 'statement') AND provider_payout_id IN (?, '') ORDER BY stored_at DESC, id DESC LIMIT 1",
-			string(r.id), a.number, a.providerID).Scan(&newest); err != nil {
+		last, err := r.lastVerdict(ctx, number, a.providerID)
+		if err != nil {
 			return nil, err
 		}
-		if payout.ReadVerdict(newest) == payout.VerdictFailed {
+		if last == payout.VerdictFailed {
 			return &adjustment{number, merchantAccount(r.merchant), houseExposure, "came back to the merchant account; the exposure is off the books"}, nil
 		}
 		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
 	}
+	number, err = r.overpaid(ctx)
+	if err != nil || number == 0 {
+		return nil, err
+	}
+	return &adjustment{number, houseFees, merchantAccount(r.merchant), "was paid once more by the provider; the house bears it"}, nil
+}
+
+// overpaid is an attempt whose second payout was executed, where the provider
+// paid more often than the books say; 0 for none.
+func (r *row) overpaid(ctx context.Context) (number int, err error) {
 	if r.moneyAt == payout.MoneyHeld {
-		return nil, nil
+		return 0, nil
+	}
+	attempts, err := r.attempts(ctx)
+	if err != nil {
+		return 0, err
 	}
 	doubles, err := r.doubles(ctx)
 	if err != nil {
-		return nil, err
+		return 0, err
+	}
+	paid := 0
+	for _, a := range attempts {
+		last, err := r.lastVerdict(ctx, a.number, a.providerID)
+		if err != nil {
+			return 0, err
+		}
+		if last == payout.VerdictExecuted {
+			paid++
+		}
 	}
 	for _, d := range doubles {
 		if d.status != doubleExecuted {
 			continue
 		}
-		if from, err := r.madeGood(ctx, d.attempt); err != nil || from != "" {
-			return nil, err
+		paid++
+		if from, err := r.madeGood(ctx, d.attempt); err != nil {
+			return 0, err
+		} else if from == "" {
+			number = d.attempt
 		}
-		var settled int // by what people decided, it is the payment itself
-		if err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions t JOIN evidence e ON e.id = t.evidence_id WHERE t.payout_id = ? AND t.kind = ? AND e.provider_payout_id = ?",
-			string(r.id), string(KindSettle), d.providerID).Scan(&settled); err != nil {
-			return nil, err
-		}
-		if settled > 0 {
-			continue
-		}
-		return &adjustment{d.attempt, houseFees, merchantAccount(r.merchant), "was paid once more by the provider; the house bears it"}, nil
 	}
-	return nil, nil
+	var booked int
+	err = r.t.row(ctx, "SELECT COALESCE(SUM(CASE ? WHEN to_account THEN 1 WHEN from_account THEN -1 ELSE 0 END), 0) FROM transactions WHERE payout_id = ?",
+		merchantAccount(r.merchant), string(r.id)).Scan(&booked)
+	if paid <= booked {
+		number = 0
+	}
+	return number, err
+}
+
+// lastVerdict is the last that was heard, or decided by people, of one of the
+// provider's payouts: executed, failed, or VerdictWait for neither.
+func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
+	var status string // money that came in has no id
+	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
+		ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`, string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return payout.ReadVerdict(status), err
 }
 
 func (r *row) adjust(ctx context.Context, d Resolution) (string, error) {

@@ -204,7 +204,10 @@ func (l *Ledger) giveUp(ctx context.Context, id payout.ID, step payout.Step, kin
 		if err := r.note(ctx, evidenceID, "failed: %s; %s %s", r.reason, r.money, what); err != nil {
 			return err
 		}
-		if err := r.claimedExecuted(ctx); err != nil {
+		if err := r.late(ctx, true); err != nil {
+			return err
+		}
+		if err := r.closeCases(ctx, payout.CaseSlow); err != nil {
 			return err
 		}
 		if kind == KindFreeze {
@@ -249,7 +252,10 @@ func (l *Ledger) Return(ctx context.Context, id payout.ID) (payout.Position, err
 			return err
 		} else if beside != "" {
 			r.next(payout.StepDone, 0)
-			return r.doubt(ctx, payout.CaseContradiction, evidenceID, "sent back by the bank, but "+beside+": nothing is credited by machine")
+			if err := r.doubt(ctx, payout.CaseContradiction, evidenceID, "sent back by the bank, but "+beside+": nothing is credited by machine"); err != nil {
+				return err
+			}
+			return r.late(ctx, false)
 		}
 		if r.moneyAt == payout.MoneyHeld {
 			if err := r.t.book(ctx, entry{kind: KindSettle, payoutID: r.id, attempt: a.number, slot: "outcome", evidence: evidenceID, money: r.money,
@@ -298,6 +304,9 @@ func (r *row) giveBack(ctx context.Context, a attempt, evidenceID string) error 
 	if err := r.note(ctx, evidenceID, "returned by the bank; %s %s", r.money, what); err != nil {
 		return err
 	}
+	if err := r.late(ctx, true); err != nil {
+		return err
+	}
 	return r.closeCases(ctx, payout.CaseReturnUnconfirmed, payout.CaseSlow)
 }
 
@@ -310,6 +319,9 @@ func (l *Ledger) OpenCase(ctx context.Context, id payout.ID) (payout.Position, e
 			return err
 		}
 		if err := r.mustBecome(payout.StatusParked); err != nil {
+			return err
+		}
+		if err := r.closeCases(ctx, payout.CaseSlow); err != nil { // somebody is asked more exactly now
 			return err
 		}
 		why := r.parkWhy

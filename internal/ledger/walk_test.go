@@ -445,7 +445,7 @@ type truth struct {
 	fate map[string]string
 }
 
-// decide gives one of the provider's payouts its fate. One that was returned, or
+// decide gives one of the provider's payouts its fate. One that was sent back, or
 // that failed and another one of its attempt was taken for it, stays failed: no
 // provider pays that.
 func (w *truth) decide(theirs string) string {
@@ -453,11 +453,19 @@ func (w *truth) decide(theirs string) string {
 		return w.fate[theirs]
 	}
 	var over int
-	if err := w.b.Rows.QueryRow(`SELECT COUNT(*) FROM attempts a JOIN transactions t ON t.payout_id = a.payout_id AND t.attempt = a.number LEFT JOIN evidence e ON e.id = t.evidence_id
-		WHERE a.provider_payout_id = $1 AND (t.kind = 'return' OR t.kind = 'settle' AND e.provider_payout_id NOT IN ('', a.provider_payout_id))`, theirs).Scan(&over); err != nil {
+	if err := w.b.Rows.QueryRow(`SELECT COUNT(*) FROM attempts a JOIN payouts p ON p.id = a.payout_id JOIN transactions t ON t.payout_id = p.id AND t.attempt = a.number LEFT JOIN evidence e ON e.id = t.evidence_id
+		WHERE a.provider_payout_id = $1 AND (p.step = 'return' OR t.kind = 'return' OR t.kind = 'adjust' AND t.from_account LIKE 'merchant:%'
+		OR t.kind = 'settle' AND e.provider_payout_id NOT IN ('', a.provider_payout_id))`, theirs).Scan(&over); err != nil {
 		w.r.Fatal(err)
 	}
-	if w.fate[theirs] = "failed"; over == 0 {
+	var borne int // by the house: nothing books that it came back
+	if err := w.b.Rows.QueryRow(`SELECT COUNT(*) FROM doubles d JOIN transactions t ON t.payout_id = d.payout_id AND t.attempt = d.attempt
+		WHERE d.provider_payout_id = $1 AND t.kind = 'adjust' AND t.to_account LIKE 'merchant:%'`, theirs).Scan(&borne); err != nil {
+		w.r.Fatal(err)
+	}
+	if w.fate[theirs] = "failed"; borne > 0 {
+		w.fate[theirs] = "executed"
+	} else if over == 0 {
 		w.fate[theirs] = rapid.SampledFrom([]string{"executed", "failed"}).Draw(w.r, "fate")
 	}
 	return w.fate[theirs]
@@ -580,25 +588,30 @@ func (w *truth) resolve(id payout.ID) {
 				}
 			}
 		}
-		paid, other := "", ""
+		var paid, all []string
 		for _, theirs := range w.known(id) {
-			if other = theirs; w.fate[theirs] == "executed" {
-				paid = theirs
+			if all = append(all, theirs); w.fate[theirs] == "executed" {
+				paid = append(paid, theirs)
 			}
 		}
-		if paid != "" {
-			other = paid
+		if len(paid) > 0 {
+			all = paid
 		}
+		var wishes []payout.Proposal
 		for _, action := range []payout.Action{payout.ActionReleaseFrozen, payout.ActionCreatedAs, payout.ActionNeverCreated, payout.ActionBookReturn, payout.ActionAdjust, payout.ActionDismiss} {
-			p := payout.Proposal{CaseID: c.ID, Action: action, Reason: "end", Version: c.Version, ProviderTicket: "TL-1", By: "anna"}
+			wish := payout.Proposal{CaseID: c.ID, Action: action, Reason: "end", Version: c.Version, ProviderTicket: "TL-1", By: "anna"}
 			switch {
-			case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }),
-				action == payout.ActionCreatedAs && other == "", action == payout.ActionBookReturn && paid != "":
-				continue
+			case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }), action == payout.ActionBookReturn && len(paid) > 0:
 			case action == payout.ActionCreatedAs:
-				p.ProviderPayoutID = other
+				for _, wish.ProviderPayoutID = range all {
+					wishes = append(wishes, wish)
+				}
+			default:
+				wishes = append(wishes, wish)
 			}
-			res, _, err := w.b.Propose(ctx, p)
+		}
+		for _, wish := range wishes { // the first that is taken
+			res, _, err := w.b.Propose(ctx, wish)
 			if err == nil {
 				_, _, err = w.b.Decide(ctx, payout.Approval{CaseID: c.ID, Number: res.Number, Approve: true, Version: res.Version, By: "ben"})
 			}

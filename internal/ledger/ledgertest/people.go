@@ -347,6 +347,22 @@ var deciders = group{
 			h.Fatalf("asking %+v", asking)
 		}
 	},
+	"what moved on is void though its case is open": func(h house) {
+		id := h.secondPaid()
+		h.toldLate(id, "e1", theirs(id, 1), "executed")
+		h.unconfirmed(id, says{theirs(id, 1): "failed scheme_error", theirs(id, 2): "executed"}, payout.StatusExecuted, payout.CaseContradiction)
+		c := h.caseOf(id, payout.CaseContradiction)
+		h.decided(c, payout.ActionDismiss)
+		h.heard(id, 2, "failed", payout.ReasonReturned)
+		h.stepped(h.Return(h.ctx, id))
+		h.reconciled(id, nil)
+		c, err := h.Case(h.ctx, c.ID)
+		h.must(err)
+		if c.Resolutions[0].Status != ledger.ResolutionVoid || c.Status != "open" {
+			h.Fatalf("the case is %+v", c)
+		}
+		h.resolved(id, payout.CaseContradiction, payout.ActionDismiss, nil) // as it is now
+	},
 	"what people did is audited in dense positions, and stays": func(h house) {
 		id := h.frozen()
 		c := h.caseOf(id, payout.CaseBlocked)
@@ -492,6 +508,25 @@ var deciders = group{
 				h.Errorf("%s is answered by nothing", kind)
 			}
 		}
+	},
+	"a case of a closed payout is no dead end": func(h house) {
+		id := h.paid()
+		w := h.word(id, 1, "executed", "")
+		w.Word.Reference = "other"
+		h.asked(id, w)
+		h.offers(h.caseOf(id, payout.CaseMismatch), payout.ActionDismiss)
+		h.resolved(id, payout.CaseMismatch, payout.ActionDismiss, nil)
+
+		back := h.doubled() // the second payout was paid, and came back before anybody decided
+		h.heard(back, 1, "executed", "")
+		h.reconciled(back, says{"another": "executed"})
+		h.toldLate(back, "e1", "another", "failed")
+		h.reconciled(back, says{theirs(back, 1): "executed", "another": "failed returned"})
+		if strings.Contains(h.cases(back), string(payout.CaseExposure)) {
+			h.offers(h.caseOf(back, payout.CaseExposure), payout.ActionDismiss)
+			h.resolved(back, payout.CaseExposure, payout.ActionDismiss, nil)
+		}
+		h.books(back, "reserve settle")
 	},
 	"a slow payout that is dismissed is not asked about for a while, and goes on": func(h house) {
 		id := h.accepted(1000)

@@ -320,7 +320,7 @@ var sending = group{
 		h.answered(second, there("another"))
 		_, err := h.Return(h.ctx, id)
 		h.must(err)
-		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepWait) // it is followed
 		h.asks(id, payout.CaseContradiction)
 		h.owes(0, 0, 0)
 	},
