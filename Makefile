@@ -25,11 +25,11 @@ build:
 test: unit e2e skipped
 
 unit:
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 e2e:
 	@echo "building the Temporal server for the end-to-end suite; the first time this takes some minutes"
-	cd devserver && $(GO) test ./...
+	cd devserver && $(GO) test -timeout 30m ./...
 
 # go test hides why a passing package skipped something; this does not. In CI
 # both are failures.

@@ -43,7 +43,7 @@ func (l *Ledger) Propose(ctx context.Context, p payout.Proposal) (res Resolution
 			}
 			return payout.Refuse(payout.RefusalOpen, "proposal %d (%s, by %s) is %s; it must end first", open.Number, open.Action, open.ProposedBy, open.Status)
 		}
-		if err := l.maySettle(ctx, t, c, r, p.Action, p.Version, decision{providerID: p.ProviderPayoutID, ticket: p.ProviderTicket}); err != nil {
+		if err := mayResolve(ctx, c, r, p.Action, p.Version, decision{providerID: p.ProviderPayoutID, ticket: p.ProviderTicket}); err != nil {
 			return err
 		}
 		var last int
@@ -95,7 +95,7 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 		if a.Version != res.Version {
 			return payout.Refuse(payout.RefusalStale, "the proposal is bound to version %d, and you approve version %d; read the case again", res.Version, a.Version)
 		}
-		if err := l.maySettle(ctx, t, c, r, res.Action, a.Version, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
+		if err := mayResolve(ctx, c, r, res.Action, a.Version, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
 			return err
 		}
 		res.Status = ResolutionApproved
@@ -118,8 +118,8 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 // decision is what a person adds to an action.
 type decision struct{ providerID, ticket string }
 
-// maySettle refuses an action that does not answer the case as things are.
-func (l *Ledger) maySettle(ctx context.Context, t tx, c Case, r *row, action payout.Action, version int, d decision) error {
+// mayResolve refuses an action that does not answer the case as things are.
+func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, version int, d decision) error {
 	switch {
 	case c.Status != "open":
 		return payout.Refuse(payout.RefusalClosed, "the case is closed: %s", c.ClosedBy)
