@@ -1,0 +1,339 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"payouts/internal/payout"
+)
+
+// resolve is what each action does. A *payout.Refusal says that things moved on.
+func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.Heard) (outcome string, err error) {
+	switch {
+	case c.Status != "open":
+		return "", payout.Refuse(payout.RefusalClosed, "the case was closed meanwhile: %s", c.ClosedBy)
+	case d.Version != r.version:
+		return "", payout.Refuse(payout.RefusalStale, "the payout moved on to version %d and is %s", r.version, r.status)
+	}
+	if err := r.may(ctx, c, d.Action, decision{d.ProviderPayoutID, d.ProviderTicket}); err != nil {
+		return "", err
+	}
+	number, err := r.paidBy(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, number)
+	if err != nil {
+		return "", err
+	}
+	switch d.Action {
+	case payout.ActionNeverCreated:
+		if heard.Looked == nil {
+			return "", payout.Refuse(payout.RefusalNotOffered, "never_created: the statement was not read once more by the step that carries it out")
+		}
+		if _, err := r.personSays(ctx, a, d, evidenceRefused); err != nil {
+			return "", err
+		}
+		a.status, a.reason, a.closed = attemptRefused, payout.ReasonRefused, true
+		if err := r.saveAttempt(ctx, a); err != nil {
+			return "", err
+		}
+		r.reason, r.status = a.reason, payout.StatusPending
+		r.next(payout.StepRelease, 0)
+		return "the money is credited back", nil
+	case payout.ActionCreatedAs:
+		return r.createdAs(ctx, c, d, heard)
+	case payout.ActionReleaseFrozen:
+		evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+		if err != nil {
+			return "", err
+		}
+		return r.unfreeze(ctx, a, evidenceID)
+	case payout.ActionKeepFrozen:
+		return fmt.Sprintf("%s stays frozen", r.money), nil
+	case payout.ActionBookReturn:
+		evidenceID, err := r.personSays(ctx, a, d, payout.ProviderFailed)
+		if err != nil {
+			return "", err
+		}
+		r.reason = payout.ReasonReturned
+		return "the return is booked", r.giveBack(ctx, a, evidenceID)
+	case payout.ActionRecover:
+		return r.recover(ctx, d)
+	case payout.ActionAdjust:
+		return r.adjust(ctx, d)
+	case payout.ActionDismiss:
+		return "nothing is done", nil
+	}
+	return "", fmt.Errorf("action %q is not known", d.Action)
+}
+
+// personSays stores two people's decision as evidence, so that the money it
+// moves names it.
+func (r *row) personSays(ctx context.Context, a attempt, d Resolution, status string) (string, error) {
+	body, err := json.Marshal(map[string]any{"case_id": d.CaseID, "number": d.Number, "action": d.Action, "provider_payout_id": d.ProviderPayoutID,
+		"provider_ticket": d.ProviderTicket, "reason": d.Reason, "proposed_by": d.ProposedBy, "approved_by": d.DecidedBy})
+	if err != nil {
+		return "", err
+	}
+	return r.evidence(ctx, a, "person", payout.Word{ProviderID: d.ProviderPayoutID, Status: status, Reason: a.reason, AskedAt: r.t.now, Raw: body})
+}
+
+// createdAs follows, or settles, what the provider has under an id that people
+// gave, after comparing what it says now.
+func (r *row) createdAs(ctx context.Context, c Case, d Resolution, heard payout.Heard) (string, error) {
+	a, err := r.meant(ctx, d.ProviderPayoutID)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(heard.Words, func(s payout.Asked) bool { return s.ProviderID == d.ProviderPayoutID })
+	if at < 0 {
+		return "", payout.Refuse(payout.RefusalNotOffered, "the provider knows no payout %s", d.ProviderPayoutID)
+	}
+	w := heard.Words[at].Word
+	in := r.intent(a)
+	in.ProviderID = d.ProviderPayoutID
+	field := in.Mismatch(w)
+	switch essential := []string{"id", "currency", "metadata." + payout.MetadataPayoutID}; {
+	case field == "":
+	case c.Kind != payout.CaseMismatch || slices.Contains(essential, field) || r.kind == payout.KindPayout && w.Metadata[payout.MetadataPayoutID] == "":
+		return "", payout.Refuse(payout.RefusalNotOffered, "%s at the provider is not this payout: %s differs", d.ProviderPayoutID, field)
+	default:
+		a.accepted = field
+	}
+	evidenceID, err := r.evidence(ctx, a, "get", w)
+	if err != nil {
+		return "", err
+	}
+	verdict := payout.ReadVerdict(w.Status)
+	if a.closed && verdict == payout.VerdictWait { // an attempt that ended is polled no more
+		return "", payout.Refuse(payout.RefusalNotOffered, "%s is %s at the provider; wait until it is decided", d.ProviderPayoutID, w.Status)
+	}
+	if a.providerID == "" {
+		if err := r.known(ctx, &a, d.ProviderPayoutID, evidenceID); err != nil {
+			return "", err
+		}
+	}
+	a.askedAt = w.AskedAt
+	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
+		return "", err
+	}
+	outcome := "followed as " + d.ProviderPayoutID
+	var latest *attempt // begun after this one, and nowhere
+	if a.number < r.attempt {
+		if l, err := r.attemptNumber(ctx, r.attempt); err != nil {
+			return "", err
+		} else if !l.closed {
+			latest = &l
+		}
+	}
+	switch verdict {
+	case payout.VerdictExecuted:
+		if latest != nil { // what turns up of it after all is an exposure
+			latest.status, latest.reason, latest.closed = attemptRefused, payout.ReasonRefused, true
+			if err := r.saveAttempt(ctx, *latest); err != nil {
+				return "", err
+			}
+		}
+		if err := r.settle(ctx, &a, w, evidenceID); err != nil {
+			return "", err
+		}
+		outcome = "settled as " + d.ProviderPayoutID
+		if more, err := r.toAdjust(ctx); err != nil {
+			return "", err
+		} else if more != nil { // what asked about it is answered now
+			if err := r.openCase(ctx, payout.CaseExposure, fmt.Sprintf("beside %s, of this payout was paid: %s %s", d.ProviderPayoutID, r.money, more.what)); err != nil {
+				return "", err
+			}
+		}
+	case payout.VerdictFailed:
+		a.status, a.reason, a.closed = attemptFailed, w.Reason, true
+		if err := r.saveAttempt(ctx, a); err != nil {
+			return "", err
+		}
+		if latest != nil { // it goes on where it was
+			r.status = payout.StatusPending
+			r.next(payout.StepCreate, 0)
+			return fmt.Sprintf("%s is failed; attempt %d goes on", d.ProviderPayoutID, latest.number), nil
+		}
+		if err := r.failedAttempt(ctx, a, evidenceID, "is failed at the provider as "+d.ProviderPayoutID); err != nil {
+			return "", err
+		}
+	default:
+		r.become(payout.StatusFor(w.Status))
+		r.next(payout.StepWait, r.pause(r.created))
+	}
+	return outcome, r.saveAttempt(ctx, a)
+}
+
+func doubleStatus(providerStatus string) string {
+	switch payout.ReadVerdict(providerStatus) {
+	case payout.VerdictExecuted:
+		return doubleExecuted
+	case payout.VerdictFailed:
+		return doubleFailed
+	}
+	return doubleOpen
+}
+
+// unfreeze lets the player have what was frozen.
+func (r *row) unfreeze(ctx context.Context, a attempt, evidenceID string) (string, error) {
+	if err := r.t.book(ctx, entry{kind: KindUnfreeze, payoutID: r.id, attempt: a.number, evidence: evidenceID, money: r.money,
+		from: playerAccount(r.player, "frozen"), to: playerAccount(r.player, "available")}); err != nil {
+		return "", err
+	}
+	r.moneyAt = payout.MoneyReleased
+	if r.status == payout.StatusReturned {
+		r.moneyAt = payout.MoneyReturned
+	}
+	return fmt.Sprintf("%s is the player's again", r.money), r.shift(ctx, "frozen", "available")
+}
+
+// openExposure is an attempt whose exposure nobody made good; 0 for none.
+func (r *row) openExposure(ctx context.Context) (number int, err error) {
+	err = r.t.row(ctx, `SELECT COALESCE(MIN(attempt), 0) FROM transactions e WHERE payout_id = ? AND kind = ?
+		AND NOT EXISTS (SELECT 1 FROM transactions g WHERE g.payout_id = e.payout_id AND g.attempt = e.attempt AND g.kind IN ('recover', 'adjust'))`,
+		string(r.id), string(KindExpose)).Scan(&number)
+	return number, err
+}
+
+// madeGood is the account from which what was paid for nothing for attempt n
+// was made good; "" while it was not.
+func (r *row) madeGood(ctx context.Context, n int) (from string, err error) {
+	err = r.t.row(ctx, "SELECT COALESCE(MAX(from_account), '') FROM transactions WHERE payout_id = ? AND attempt = ? AND kind IN (?, ?)",
+		string(r.id), n, string(KindRecover), string(KindAdjust)).Scan(&from)
+	return from, err
+}
+
+// recover takes from the player's available balance what was paid twice.
+func (r *row) recover(ctx context.Context, d Resolution) (string, error) {
+	number, err := r.openExposure(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, number)
+	if err != nil {
+		return "", err
+	}
+	evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+	if err != nil {
+		return "", err
+	}
+	if err := r.t.book(ctx, entry{kind: KindRecover, payoutID: r.id, attempt: number, evidence: evidenceID, money: r.money, reason: d.Reason,
+		from: playerAccount(r.player, "available"), to: houseExposure}); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s was taken from the player's available balance", r.money), r.shift(ctx, "available", "")
+}
+
+// adjustment is a move between two accounts of the house that makes the books
+// say what the provider says.
+type adjustment struct {
+	attempt  int
+	from, to string
+	what     string
+}
+
+// toAdjust finds what an adjust would book; nil for nothing.
+func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
+	number, err := r.openExposure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if number > 0 {
+		a, err := r.attemptNumber(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		last, err := r.lastVerdict(ctx, number, a.providerID)
+		if err != nil {
+			return nil, err
+		}
+		if last == payout.VerdictFailed {
+			return &adjustment{number, merchantAccount(r.merchant), houseExposure, "came back to the merchant account; the exposure is off the books"}, nil
+		}
+		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
+	}
+	number, err = r.overpaid(ctx)
+	if err != nil || number == 0 {
+		return nil, err
+	}
+	return &adjustment{number, houseFees, merchantAccount(r.merchant), "was paid once more by the provider; the house bears it"}, nil
+}
+
+// overpaid is an attempt whose second payout was executed, where the provider
+// paid more often than the books say; 0 for none.
+func (r *row) overpaid(ctx context.Context) (number int, err error) {
+	if r.moneyAt == payout.MoneyHeld {
+		return 0, nil
+	}
+	attempts, err := r.attempts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	doubles, err := r.doubles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	paid := 0
+	for _, a := range attempts {
+		last, err := r.lastVerdict(ctx, a.number, a.providerID)
+		if err != nil {
+			return 0, err
+		}
+		if last == payout.VerdictExecuted {
+			paid++
+		}
+	}
+	for _, d := range doubles {
+		if d.status != doubleExecuted {
+			continue
+		}
+		paid++
+		if from, err := r.madeGood(ctx, d.attempt); err != nil {
+			return 0, err
+		} else if from == "" {
+			number = d.attempt
+		}
+	}
+	var booked int
+	err = r.t.row(ctx, "SELECT COALESCE(SUM(CASE ? WHEN to_account THEN 1 WHEN from_account THEN -1 ELSE 0 END), 0) FROM transactions WHERE payout_id = ?",
+		merchantAccount(r.merchant), string(r.id)).Scan(&booked)
+	if paid <= booked {
+		number = 0
+	}
+	return number, err
+}
+
+// lastVerdict is the last that was heard, or decided by people, of one of the
+// provider's payouts: executed, failed, or VerdictWait for neither.
+func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
+	var status string // money that came in has no id
+	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
+		ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`, string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return payout.ReadVerdict(status), err
+}
+
+func (r *row) adjust(ctx context.Context, d Resolution) (string, error) {
+	at, err := r.toAdjust(ctx)
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, at.attempt)
+	if err != nil {
+		return "", err
+	}
+	evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %s", r.money, at.what), r.t.book(ctx, entry{kind: KindAdjust, payoutID: r.id, attempt: at.attempt, evidence: evidenceID,
+		money: r.money, reason: d.Reason, from: at.from, to: at.to})
+}
