@@ -239,7 +239,9 @@ func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error
 		var looked payout.Looked
 		if looked, err = a.Provider.Look(ctx, *asking.Look, func() { activity.RecordHeartbeat(ctx, "statement") }); err == nil {
 			heard.Looked = &looked
-		} // a statement that is closed to us does not close the door to payouts
+		} else { // a statement that is closed to us closes no door to payouts, and one that is not there is no payout that is not
+			err = fmt.Errorf("look into the statement: %s", err) //nolint:errorlint // what it is must not be taken for more
+		}
 	}
 	if err != nil {
 		if len(heard.Words) > 0 { // what was heard counts; the news is read when all is
