@@ -30,7 +30,7 @@ type Sweeper struct {
 	Ledger Overdue
 	Runs   Runs
 	Log    *zap.Logger
-	Swept  func() // told after each sweep; nil: nobody
+	Swept  func(Swept) // told after each sweep that came to its end; nil: nobody
 }
 
 // Swept counts what one sweep did.
@@ -94,7 +94,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (Swept, error) {
 		return done, border(err)
 	}
 	if s.Swept != nil {
-		s.Swept()
+		s.Swept(done)
 	}
 	return done, nil
 }

@@ -148,7 +148,7 @@ func (d *doctor) configuration(context.Context) Finding {
 		return slices.ContainsFunc(mistakes, func(m string) bool { return strings.HasPrefix(m, variable+":") })
 	}
 	var refused [2]error
-	d.provider, refused[0] = newProvider(c, providerWithin, zap.NewNop())
+	d.provider, refused[0] = newProvider(c, providerWithin, NewMetrics(time.Now), zap.NewNop())
 	d.verifier, refused[1] = truelayer.NewVerifier(truelayer.VerifierOptions{JWKSURL: c.TrueLayer.JWKSURL})
 	for _, err := range refused {
 		if err == nil {
@@ -180,7 +180,7 @@ func (d *doctor) configuration(context.Context) Finding {
 func (d *doctor) database(ctx context.Context) Finding {
 	within, cancel := context.WithTimeout(ctx, time.Minute) // other programs may be bringing it up to date
 	defer cancel()
-	books, err := openLedger(within, d.config, zap.NewNop())
+	books, err := openLedger(within, d.config, NewMetrics(time.Now), zap.NewNop())
 	if err != nil {
 		return failed("DATABASE_URL: name a database that is running and lets us in; a driver's word above says what is missing", "%v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -28,17 +29,17 @@ func RunGateway(ctx context.Context, c Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	books, err := openLedger(ctx, c, log)
+	metrics := NewMetrics(time.Now)
+	books, err := openLedger(ctx, c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	temporal, err := dialTemporal(c, log)
+	temporal, err := dialTemporal(c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
-	metrics := processMetrics()
 	webhooks := httpapi.NewWebhooks(httpapi.WebhookOptions{
 		Verify: verify(verifier), Store: books.StoreNews, Wake: workflows.Client{Temporal: temporal}.Wake,
 		Logger: log, Metrics: httpapi.NewMetrics(metrics),

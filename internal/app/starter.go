@@ -2,9 +2,8 @@ package app
 
 import (
 	"context"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -23,18 +22,18 @@ func RunStarter(ctx context.Context, c Config, log *zap.Logger) error {
 	}
 	defer door.Close()
 	defer admin.Close()
-	books, err := openLedger(ctx, c, log)
+	metrics := NewMetrics(time.Now)
+	books, err := openLedger(ctx, c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	temporal, err := dialTemporal(c, log)
+	temporal, err := dialTemporal(c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 	runs := workflows.Client{Temporal: temporal}
-	metrics := processMetrics()
 	api := httpapi.NewAPI(httpapi.Options{
 		Ledger: books, Callers: c.Tokens, Limits: c.Limits(), BindFirstUse: c.BindFirstUse, Logger: log, Metrics: httpapi.NewMetrics(metrics),
 		Wake: runs.Wake, Now: now,
@@ -62,11 +61,4 @@ func openDoors(ctx context.Context, variable, addr, adminAddr string) (door, adm
 		return nil, nil, err
 	}
 	return door, admin, nil
-}
-
-// processMetrics begins the metrics of one program with those of its process.
-func processMetrics() *prometheus.Registry {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return metrics
 }

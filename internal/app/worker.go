@@ -46,12 +46,13 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 		return err
 	}
 	defer admin.Close()
-	books, err := openLedger(ctx, c, log)
+	metrics := NewMetrics(time.Now)
+	books, err := openLedger(ctx, c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	provider, err := newProvider(c, 0, log)
+	provider, err := newProvider(c, 0, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -59,22 +60,25 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	for i, t := range c.Events {
 		targets[i] = notify.Target{Caller: t.Caller, URL: t.URL, Secret: string(t.Secret)}
 	}
-	relay, err := notify.New(notify.Options{Outbox: books, Targets: targets, RetryFor: c.EventsRetryFor, Logger: log.Named("notify")})
+	relay, err := notify.New(notify.Options{Outbox: books, Targets: targets, RetryFor: c.EventsRetryFor, Observe: metrics.Delivery, Logger: log.Named("notify")})
 	if err != nil {
 		return err
 	}
-	temporal, err := dialTemporal(c, log)
+	temporal, err := dialTemporal(c, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
-	metrics := processMetrics()
+	metrics.Work(NewBooksMetrics(books.Stats, statsFresh, log))
 	w := &working{
 		runs:    workflows.Client{Temporal: temporal},
 		payouts: &activities.Payouts{Ledger: books, Provider: provider},
-		config:  c, log: log,
+		config:  c, log: log, metrics: metrics,
 	}
-	w.sweeper = &activities.Sweeper{Ledger: books, Runs: w.runs, Log: log, Swept: func() { w.swept.Store(time.Now().UnixNano()) }}
+	w.sweeper = &activities.Sweeper{Ledger: books, Runs: w.runs, Log: log, Swept: func(done activities.Swept) {
+		w.swept.Store(time.Now().UnixNano())
+		metrics.Swept(done)
+	}}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -101,6 +105,7 @@ type working struct {
 	sweeper *activities.Sweeper
 	config  Config
 	log     *zap.Logger
+	metrics *Metrics
 	swept   atomic.Int64 // when this process last swept, UnixNano
 }
 
@@ -158,6 +163,7 @@ func (w *working) keepReady(ctx context.Context) {
 		within, cancel := context.WithTimeout(ctx, 15*time.Second)
 		err := w.runs.Assert(within, w.config.namespace(), w.config.Timing.SweepEvery)
 		cancel()
+		w.metrics.TemporalReady(err == nil)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -195,7 +201,9 @@ func (w *working) sweepWhenSilent(ctx context.Context) {
 // startLateWord looks each second for news about payouts that are final.
 func (w *working) startLateWord(ctx context.Context) {
 	for pause(ctx, time.Second); ctx.Err() == nil; pause(ctx, time.Second) {
-		if _, err := activities.StartLateWord(ctx, w.sweeper); err != nil && ctx.Err() == nil {
+		started, err := activities.StartLateWord(ctx, w.sweeper)
+		w.metrics.Late(started)
+		if err != nil && ctx.Err() == nil {
 			w.log.Warn("late word not looked for", zap.Error(err))
 			pause(ctx, 5*time.Second)
 		}

@@ -46,6 +46,7 @@ func NewAdmin(metrics prometheus.Gatherer, checks ...ReadyCheck) http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(missing) == 0, "not_ready": missing})
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	// One metric that cannot be told must not take all others with it.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return mux
 }

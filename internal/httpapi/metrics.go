@@ -13,9 +13,13 @@ import (
 // Metrics counts what the doors see. Names are wire format: dashboards and
 // alerts hold them.
 type Metrics struct {
+	Now func() time.Time // nil: time.Now
+
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	webhooks *prometheus.CounterVec
+	verified prometheus.Gauge
+	registry prometheus.Registerer
 }
 
 // NewMetrics registers the counters of one process.
@@ -28,7 +32,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"door", "route"}),
 		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "payouts_webhooks_total", Help: "Webhooks by what became of them."}, []string{"outcome"}),
+		verified: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "payouts_webhook_verified_timestamp_seconds", Help: "When the last authentic webhook came, Unix time; until then, when this process began."}),
 	}
+	m.registry = r
 	for _, o := range webhookOutcomes { // an alert on what never happened yet needs a zero
 		m.webhooks.WithLabelValues(o)
 	}
@@ -48,6 +55,30 @@ func (m *Metrics) webhook(outcome string) {
 	if m != nil {
 		m.webhooks.WithLabelValues(outcome).Inc()
 	}
+}
+
+// awaitWebhooks begins the time without a webhook: only where there is a door
+// for them, else a program without one would hide the silence of the others.
+func (m *Metrics) awaitWebhooks() {
+	if m != nil {
+		m.registry.MustRegister(m.verified)
+		m.noteVerified()
+	}
+}
+
+// authentic notes that an event of the provider's came.
+func (m *Metrics) authentic() {
+	if m != nil {
+		m.noteVerified()
+	}
+}
+
+func (m *Metrics) noteVerified() {
+	now := time.Now
+	if m.Now != nil {
+		now = m.Now
+	}
+	m.verified.Set(float64(now().UnixMilli()) / 1000)
 }
 
 // observe counts requests, and answers a panic like every other fault of ours

@@ -48,6 +48,7 @@ type WebhookOptions struct {
 // format: add, never rename.
 const (
 	webhookStored       = "stored"
+	webhookUnmatched    = "unmatched"     // stored, and about a payout that nobody here asked for, as far as is known
 	webhookRepeat       = "repeat"        // the same event was stored before
 	webhookNotAuthentic = "not_authentic" // 401
 	webhookTooLarge     = "too_large"     // 413
@@ -56,7 +57,7 @@ const (
 	webhookNotStored    = "not_stored"    // 503: no database to store it in
 )
 
-var webhookOutcomes = []string{webhookStored, webhookRepeat, webhookNotAuthentic, webhookTooLarge, webhookUnread, webhookUnverified, webhookNotStored}
+var webhookOutcomes = []string{webhookStored, webhookUnmatched, webhookRepeat, webhookNotAuthentic, webhookTooLarge, webhookUnread, webhookUnverified, webhookNotStored}
 
 var (
 	notAuthentic = kind{"not-authentic", http.StatusUnauthorized, "Not authentic",
@@ -69,6 +70,7 @@ var (
 // wakes the run; it never acts on what an event says.
 func NewWebhooks(o WebhookOptions) http.Handler {
 	mux, door := http.NewServeMux(), webhooks{o}
+	o.Metrics.awaitWebhooks()
 	mux.HandleFunc("POST "+WebhookPath, door.take)
 	mux.HandleFunc("POST "+WebhookPath+"/{$}", door.take) // the console's address may end in a slash; the signature covers it as sent
 	return observe(o.Metrics, o.Logger, "webhooks", strayProblems(mux))
@@ -100,21 +102,29 @@ func (h webhooks) take(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	h.Metrics.authentic()
 	stored, err := h.Store(r.Context(), news)
 	if err != nil {
 		h.Logger.Error("webhook not stored", zap.String("event_id", news.EventID), zap.String("type", news.Type), zap.Error(err))
 		h.refuse(w, webhookNotStored, notStored.problem("it could not be stored; send it again"))
 		return
 	}
-	if stored.Repeat {
-		h.Metrics.webhook(webhookRepeat)
-	} else {
-		h.Metrics.webhook(webhookStored)
-	}
+	h.Metrics.webhook(outcomeOf(news, stored))
 	if stored.Wake {
 		h.wake(r.Context(), stored)
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// outcomeOf says what became of an event that is stored.
+func outcomeOf(n payout.News, s payout.Stored) string {
+	switch {
+	case s.Repeat:
+		return webhookRepeat
+	case s.PayoutID == "" && n.ProviderID != "":
+		return webhookUnmatched
+	}
+	return webhookStored
 }
 
 // wake tells the run. It goes on when the provider hangs up: the row says

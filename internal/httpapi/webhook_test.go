@@ -20,7 +20,8 @@ import (
 
 // provider sends one webhook to a door whose parts answer as told.
 type provider struct {
-	verify error // what verifying comes to
+	verify error  // what verifying comes to
+	about  string // the provider's id of what it is about
 	store  error
 	stored payout.Stored
 	wake   error
@@ -39,7 +40,7 @@ func (p *provider) send(t *testing.T, method, target string, body string) (*http
 			if header.Get("Tl-Signature") != "signed "+method+" "+target {
 				t.Errorf("verifies %s %s", method, target)
 			}
-			return payout.News{EventID: "e1", Body: body}, p.verify
+			return payout.News{EventID: "e1", ProviderID: p.about, Body: body}, p.verify
 		},
 		Store: func(_ context.Context, n payout.News) (payout.Stored, error) {
 			if p.store == nil {
@@ -94,6 +95,9 @@ func TestWebhook(t *testing.T) {
 		"first news":               {provider: provider{stored: awake}, status: 200, outcome: "stored", kept: 1, wakings: 1},
 		"more news of an unread":   {provider: provider{stored: payout.Stored{InboxID: "i1", PayoutID: "p1"}}, status: 200, outcome: "stored", kept: 1},
 		"nobody's news":            {provider: provider{stored: payout.Stored{InboxID: "i1"}}, status: 200, outcome: "stored", kept: 1},
+		"a stranger's payout":      {provider: provider{about: "their-1", stored: payout.Stored{InboxID: "i1"}}, status: 200, outcome: "unmatched", kept: 1},
+		"a stranger's once more":   {provider: provider{about: "their-1", stored: payout.Stored{InboxID: "i1", Repeat: true}}, status: 200, outcome: "repeat", kept: 1},
+		"overtook its payout's id": {provider: provider{about: "their-1", stored: awake}, status: 200, outcome: "stored", kept: 1, wakings: 1},
 		"the same again":           {provider: provider{stored: payout.Stored{InboxID: "i1", PayoutID: "p1", Repeat: true}}, status: 200, outcome: "repeat", kept: 1},
 		"run not woken":            {provider: provider{stored: awake, wake: errors.New("no Temporal")}, status: 200, outcome: "stored", kept: 1, wakings: 1},
 		"path with slash":          {provider: provider{stored: awake}, path: "/webhooks/truelayer/", status: 200, outcome: "stored", kept: 1, wakings: 1},

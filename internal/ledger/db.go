@@ -38,6 +38,16 @@ type Options struct {
 	Timing payout.Timing                                          // zero: payout.DefaultTiming()
 	Now    func() time.Time                                       // nil: time.Now
 	Logger *zap.Logger                                            // nil: none
+
+	Observe func(Attempted) // told of each transaction when it has ended; nil: nobody. It must not block
+}
+
+// Attempted is one transaction that committed, or was given up.
+type Attempted struct {
+	Op    string        // what it was for; a fixed word, such as "judge"
+	Tries int           // from 1; more where others were at the same rows
+	Took  time.Duration // all tries and the pauses between them
+	Err   error         // nil: committed
 }
 
 // Ledger is open books. It is safe for concurrent use, also by several
@@ -52,12 +62,14 @@ type Ledger struct {
 	timing payout.Timing
 	now    func() time.Time
 	log    *zap.Logger
+
+	observe func(Attempted)
 }
 
 // Open opens the books and brings their schema up to date, under a lock for
 // which other programs that start at the same time wait.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
-	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger}
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe}
 	if l.seal == nil || l.encode == nil {
 		return nil, errors.New("open ledger: Seal and Encode are required")
 	}
@@ -279,18 +291,26 @@ func (t tx) rows(ctx context.Context, query string, args ...any) (*sql.Rows, err
 // inTx runs fn in one transaction: all of it or nothing. Where another
 // transaction was at the same rows it runs fn again, so fn keeps no state.
 func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
+	began := time.Now()
+	tries, err := l.tried(ctx, fn)
+	if l.observe != nil {
+		l.observe(Attempted{op, tries, time.Since(began), err})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, err error) {
 	const tries = 8
-	for try := 1; ; try++ {
-		err := l.once(ctx, fn)
-		if err == nil || try == tries || !l.d.again(err) {
-			if err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-			return nil
+	for try = 1; ; try++ {
+		if err = l.once(ctx, fn); err == nil || try == tries || !l.d.again(err) {
+			return try, err
 		}
 		select { // a short, growing, uneven pause, so that equals do not meet again
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", op, ctx.Err())
+			return try, ctx.Err()
 		case <-time.After(time.Duration(1+rand.IntN(4<<try)) * time.Millisecond):
 		}
 	}

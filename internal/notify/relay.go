@@ -43,7 +43,20 @@ type Options struct {
 	Targets  []Target      // events of callers without a target are kept until they have one
 	RetryFor time.Duration // an event older than this is given up, once tried often enough; default 72h
 	Logger   *zap.Logger   // nil: none
+	Observe  func(Outcome) // told of each delivery when it has ended; nil: nobody
 }
+
+// Outcome is what became of one delivery. Wire format: add, never rename.
+type Outcome string
+
+const (
+	OutcomeRelayed Outcome = "relayed"  // the backend took it
+	OutcomeFailed  Outcome = "failed"   // it is tried again
+	OutcomeGivenUp Outcome = "given_up" // the backend did not take it for EVENTS_RETRY_FOR: it is never sent again
+)
+
+// Outcomes lists every outcome.
+func Outcomes() []Outcome { return []Outcome{OutcomeRelayed, OutcomeFailed, OutcomeGivenUp} }
 
 // Relay sends what the outbox holds.
 type Relay struct {
@@ -51,6 +64,7 @@ type Relay struct {
 	targets  []target
 	retryFor time.Duration
 	log      *zap.Logger
+	observe  func(Outcome)
 	http     *http.Client
 }
 
@@ -62,7 +76,7 @@ type target struct {
 
 // New checks every target and reports every mistake at once.
 func New(o Options) (*Relay, error) {
-	r := &Relay{outbox: o.Outbox, retryFor: o.RetryFor, log: o.Logger, http: &http.Client{
+	r := &Relay{outbox: o.Outbox, retryFor: o.RetryFor, log: o.Logger, observe: o.Observe, http: &http.Client{
 		Timeout:       sendFor,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // money news goes where it was told to
 	}}
@@ -71,6 +85,9 @@ func New(o Options) (*Relay, error) {
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
+	}
+	if r.observe == nil {
+		r.observe = func(Outcome) {}
 	}
 	var errs []error
 	for _, t := range o.Targets {
@@ -168,6 +185,7 @@ func (r *Relay) once(ctx context.Context, t target) (int, error) {
 func (r *Relay) relay(ctx context.Context, t target, e payout.Event) error {
 	err := r.send(ctx, t, e)
 	if err == nil {
+		r.observe(OutcomeRelayed)
 		return r.outbox.Sent(ctx, e.ID)
 	}
 	if ctx.Err() != nil {
@@ -175,9 +193,11 @@ func (r *Relay) relay(ctx context.Context, t target, e payout.Event) error {
 	}
 	log := r.log.With(zap.String("payout_id", e.SubjectID), zap.String("event_id", e.ID), zap.String("type", e.Type), zap.Error(err))
 	if time.Since(e.OccurredAt) > r.retryFor && e.Tries+1 >= leastTries {
+		r.observe(OutcomeGivenUp)
 		log.Error("event given up: the backend did not take it")
 		return r.outbox.NotSent(ctx, e.ID, time.Time{}, err.Error())
 	}
+	r.observe(OutcomeFailed)
 	again := time.Now().Add(backoff(e.Tries))
 	log.Warn("event not taken; tried again", zap.Time("again_at", again))
 	return r.outbox.NotSent(ctx, e.ID, again, err.Error())

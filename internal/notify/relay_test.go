@@ -85,7 +85,8 @@ func TestEventReachesTheBackendSigned(t *testing.T) {
 	}))
 	defer backend.Close()
 	b := newBox(0)
-	r, err := New(Options{Outbox: b, Targets: []Target{{Caller: "casino", URL: backend.URL, Secret: secret}}})
+	var told []Outcome
+	r, err := New(Options{Outbox: b, Targets: []Target{{Caller: "casino", URL: backend.URL, Secret: secret}}, Observe: func(o Outcome) { told = append(told, o) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +97,9 @@ func TestEventReachesTheBackendSigned(t *testing.T) {
 	}
 	if b.sent != 1 {
 		t.Fatalf("marked sent %d times, want once after the second try", b.sent)
+	}
+	if fmt.Sprint(told) != "[failed relayed]" {
+		t.Errorf("told %v", told)
 	}
 	if got.Type != "payout.executed" || got.Version != 2 || got.ID != b.event.ID || string(got.Data) != `{"id":"p1"}` {
 		t.Errorf("the backend read %+v", got)
@@ -119,12 +123,16 @@ func TestEventNobodyTakesEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(c.age)
 			b.event.Tries = c.tries
-			r, err := New(Options{Outbox: b, Targets: []Target{{URL: backend.URL, Secret: secret}}})
+			told := Outcome("")
+			r, err := New(Options{Outbox: b, Targets: []Target{{URL: backend.URL, Secret: secret}}, Observe: func(o Outcome) { told = o }})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.once(context.Background(), r.targets[0]); err != nil {
 				t.Fatal(err)
+			}
+			if want := map[bool]Outcome{true: OutcomeFailed, false: OutcomeGivenUp}[c.again]; told != want {
+				t.Errorf("told %q, want %q", told, want)
 			}
 			if b.again.IsZero() == c.again || !strings.Contains(b.why, "302") || b.sent != 0 {
 				t.Errorf("again at %v because %q, sent %d", b.again, b.why, b.sent)

@@ -33,6 +33,7 @@ type Options struct {
 	Logger      *zap.Logger       // default: silent
 	Now         func() time.Time  // default: time.Now
 	Transport   http.RoundTripper // default: our own, which knows whether a byte of a request left
+	Observe     func(Call)        // told of each exchange when it has ended; it must not block; default: nobody
 }
 
 // Client asks the provider. It is safe for use by many goroutines.
@@ -49,6 +50,7 @@ type Client struct {
 	once         http.RoundTripper // for POST: a new connection each, never a second try
 	often        http.RoundTripper // for GET, which may be repeated
 	blind        bool              // the transport is not ours: whether a byte left cannot be known
+	observe      func(Call)
 }
 
 // visible is the form of an id that can stand in headers, paths and logs.
@@ -77,7 +79,7 @@ func New(o Options) (*Client, error) {
 		api:      base("APIURL", "TRUELAYER_API_URL", o.APIURL),
 		auth:     base("AuthURL", "TRUELAYER_AUTH_URL", o.AuthURL),
 		clientID: o.ClientID, clientSecret: o.ClientSecret,
-		timeout: o.HTTPTimeout, log: o.Logger, now: o.Now,
+		timeout: o.HTTPTimeout, log: o.Logger, now: o.Now, observe: o.Observe,
 	}
 	if _, err := providerURL(o.JWKSURL); err != nil {
 		wrong("JWKSURL", "TRUELAYER_JWKS_URL", "%v", err)

@@ -80,7 +80,7 @@ func (c *Client) create(ctx context.Context, token payout.Token, send payout.Sen
 	}
 	ctx, t := c.follow(ctx, deadline)
 	r := c.exchange(ctx, c.once, call{
-		op: op, method: http.MethodPost, url: c.api.String() + path, body: send.Body,
+		op: op, method: http.MethodPost, url: c.api.String() + path, body: send.Body, create: true,
 		header: http.Header{
 			"Authorization":   {"Bearer " + token.Value},
 			"Content-Type":    {"application/json"},

@@ -141,6 +141,7 @@ type call struct {
 	header http.Header
 	body   []byte
 	most   int64       // bytes taken of the answer; 0: longestBody
+	create bool        // its answer is judged by the table of creates
 	fields []zap.Field // for the log, beside op, status and trace id
 }
 
@@ -166,6 +167,9 @@ func (c *Client) exchange(ctx context.Context, over http.RoundTripper, in call) 
 	}
 	line := append([]zap.Field{zap.String("op", in.op), zap.Int("http_status", r.status), zap.String("trace_id", r.traceID),
 		zap.Int64("took_ms", time.Since(began).Milliseconds()), zap.Error(r.err)}, in.fields...)
+	if c.observe != nil {
+		c.observe(Call{Op: in.op, Answer: answered(ctx, in, r), Status: r.status, Took: time.Since(began)})
+	}
 	if r.status >= 200 && r.status < 300 && r.whole {
 		c.log.Debug("provider answered", line...)
 	} else {

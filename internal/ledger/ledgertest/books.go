@@ -67,6 +67,7 @@ type Ledger interface {
 	OpenUnmatched(ctx context.Context, limit int) (int, error)
 	NotLetIn(ctx context.Context, why string) (until time.Time, err error)
 	CountOpen(context.Context) (map[payout.Status]int, error)
+	Stats(context.Context) (ledger.Stats, error)
 	SealPositions(ctx context.Context, limit int) (int, error)
 }
 

@@ -12,7 +12,7 @@ type group map[string]func(house)
 func Run(t *testing.T, open func(t *testing.T) Books) {
 	for name, cases := range map[string]group{
 		"movements": movements, "accept": accepting, "send": sending, "judge": judging, "decide": deciding, "steps": stepping,
-		"late": lateWords, "late word": lateNews, "look": looking, "doubt": doubting, "brake": braking, "shortage": shortages, "drift": drifting, "unmatched": unmatched, "refunds": refunding, "people": deciders, "resolve": resolving, "news": reporting, "outbox": telling, "reading": reading, "positions": sealing, "append only": keeping, "together": together,
+		"late": lateWords, "late word": lateNews, "look": looking, "doubt": doubting, "brake": braking, "shortage": shortages, "drift": drifting, "unmatched": unmatched, "refunds": refunding, "people": deciders, "resolve": resolving, "news": reporting, "outbox": telling, "reading": reading, "stats": counting, "positions": sealing, "append only": keeping, "together": together,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for name, run := range cases {
