@@ -2,7 +2,7 @@
 # make test   all tests: units, workflows, HTTP, both databases, end to end
 # make check  formatting, vet, linters, determinism of the workflows, then make test
 # make fuzz   30 s of each fuzz target
-# make bench  benchmarks of the books and of webhook intake, on both databases
+# make bench  payouts, the books and webhook intake, beside what this machine could do at best; ARGS="-short" in two minutes, ARGS="-h"
 # The first build of the Temporal server takes minutes; later ones seconds.
 
 GO       ?= go
@@ -11,7 +11,7 @@ BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit watched e2e skipped check lint fuzz bench clean mistakes
+.PHONY: run build test unit watched e2e skipped check lint fuzz bench bench-calls clean mistakes
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -72,7 +72,13 @@ fuzz:
 mistakes:
 	MISTAKES=1 $(GO) test -count=1 -timeout 60m -v -run TestMistakesAreCaught ./internal/mistakes
 
-bench:
+# docs/benchmarks.md tells how to read it.
+bench: build
+	cd devserver && $(GO) build -o ../$(BIN)/bench ./bench
+	./$(BIN)/bench $(ARGS)
+
+# One call at a time, as go test measures: for whoever changes a line of them.
+bench-calls:
 	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...
 
 clean:
