@@ -392,6 +392,8 @@ func (b *modelBooks) sentBack(m model, n int8, w modelWord) {
 	case b.Step == toReturn:
 	case b.Booked&(bookedExpose1<<n) != 0:
 		b.Cases |= askExposure // it came back to the house
+	case b.Money == moneyReturned && w == saysBlocked: // spendable, and should not be
+		b.Cases |= askContradiction
 	case b.Money != moneyPaid:
 	case b.paidBeside(n):
 		b.doubt(askContradiction)
