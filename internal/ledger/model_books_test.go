@@ -83,9 +83,7 @@ func (m model) answered(s *modelState, n, i int8, a payoutAnswer) {
 		}
 	case answerNotSent:
 		t.Sends[i] = noSend
-		if !m.behind.notSent {
-			b.nothingSent(n)
-		}
+		b.nothingSent(n)
 	case answerUnknown:
 		t.Sends[i] = sendUnknown
 		if m.makes(creditOnError) && t.End == endOpen && !t.Known {
@@ -114,8 +112,7 @@ func (m model) answered(s *modelState, n, i int8, a payoutAnswer) {
 // nothing to ask a person, nor ever too old to be sent.
 func (b *modelBooks) nothingSent(n int8) {
 	t := b.Try[n]
-	asked := b.Step == toLook || b.Step == toPark && b.Asks == askUnknown || b.Status == isParked && b.Cases&askUnknown != 0
-	if t.Known || t.End != endOpen || t.unresolved() > 0 || !asked || b.paidBeside(n) {
+	if t.Known || t.End != endOpen || t.unresolved() > 0 || !b.doubtsSends() || b.paidBeside(n) {
 		return
 	}
 	b.Step = toCreate

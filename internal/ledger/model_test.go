@@ -353,7 +353,6 @@ type model struct {
 // modelBehind are rules that can be left to later.
 type modelBehind struct {
 	settles bool // what news said before a payout was settled, or returned, is not asked about when it is
-	notSent bool // that all sends turn out as not sent does not lead back from a person
 	looks   bool // the statement is asked about a return only where that was the first news
 	asksOn  bool // a return that a person is asked about is asked about as unconfirmed, too
 }
@@ -559,7 +558,17 @@ func (s *modelState) window() {
 	}
 	b.minute()
 	b.Lagging.Long = b.Lagging.Is
-	b.Stale = b.Latest == 1 && b.Step == toCreate && b.Try[0].Known
+	b.Stale = b.Latest == 1 && b.maySend() && b.Try[0].Known
+}
+
+// maySend: the latest attempt is to be sent, or may be when it turns out that no
+// request of it left.
+func (b *modelBooks) maySend() bool { return b.Step == toCreate || b.doubtsSends() }
+
+// doubtsSends: only whether a send arrived is asked, of the statement or of a
+// person.
+func (b *modelBooks) doubtsSends() bool {
+	return b.Cases&askContradiction == 0 && (b.Step == toLook || b.Step == toPark && b.Asks == askUnknown || b.Status == isParked && b.Cases&askUnknown != 0)
 }
 
 func (b *modelBooks) noted() bool { return b.Try[0].Noted|b.Try[1].Noted != 0 }
@@ -591,7 +600,7 @@ func (s modelState) tidy() modelState {
 	if b.Step != toRest {
 		b.Rested = false
 	}
-	if b.Step != toCreate {
+	if !b.maySend() {
 		b.Stale = false
 	}
 	if b.Step != toPark && b.Step != toLook {
