@@ -108,7 +108,7 @@ func (s *storm) account(p *followed) account {
 }
 
 func (s *storm) query(each func(scan func(...any)), query string, args ...any) {
-	rows, err := s.rows.Query(query, args...)
+	rows, err := s.rows.Query(query, args...) //nolint:sqlclosecheck // closed below
 	s.must(err)
 	defer rows.Close()
 	for rows.Next() {

@@ -333,9 +333,10 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 // lastVerdict is the last that was heard, or decided by people, of one of the
 // provider's payouts: executed, failed, or VerdictWait for neither.
 func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
-	var status string // money that came in has no id
+	var status string // money that came in has no id, and is back whatever a GET says
 	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
-		ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`, string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+		ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
+		string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

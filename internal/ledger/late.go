@@ -106,7 +106,13 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 		switch payout.ReadVerdict(c.status) {
 		case payout.VerdictFailed: // a return
 			fresh, err = r.booked(ctx, KindSettle, a.number)
-			fresh = fresh && r.moneyAt == payout.MoneyPaid
+			if fresh = fresh && r.moneyAt == payout.MoneyPaid; fresh {
+				last, err := r.lastVerdict(ctx, a.number, a.providerID)
+				if err != nil {
+					return nil, err
+				}
+				fresh = last != payout.VerdictFailed // else it is confirmed, and a person was asked what to book
+			}
 		case payout.VerdictExecuted:
 			fresh = a.status != attemptExecuted && a.reason != payout.ReasonReturned
 		}
