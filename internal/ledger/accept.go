@@ -149,7 +149,7 @@ func beneficiary(err error) error {
 }
 
 func (r *row) insert(ctx context.Context) error {
-	_, err := r.t.exec(ctx, `INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id,
+	err := r.t.write(ctx, `INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id,
 		payment_source_id, payment_id, reference, metadata, status, money, attempt, step, due_at, version, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(r.id), string(r.kind), r.caller, r.key, r.player, r.money.Minor, string(r.money.Currency), r.merchant, r.user,

@@ -55,11 +55,10 @@ func (t tx) book(ctx context.Context, e entry) error {
 	if e.slot != "" {
 		slot = e.slot
 	}
-	_, err := t.exec(ctx, `INSERT INTO transactions (id, kind, payout_id, attempt, slot, evidence_id, from_account, to_account, amount_in_minor, currency, reason,
+	return t.write(ctx, `INSERT INTO transactions (id, kind, payout_id, attempt, slot, evidence_id, from_account, to_account, amount_in_minor, currency, reason,
 		booked_at, effective_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.id, string(e.kind), payoutID, e.attempt, slot, e.evidence, e.from, e.to, e.money.Minor, string(e.money.Currency), e.reason,
 		stored(t.now), e.at)
-	return err
 }
 
 // own makes sure that the player is the caller's: the first caller to name a
@@ -92,7 +91,7 @@ func (t tx) remembered(ctx context.Context, caller, endpoint, key string, reques
 	// would see nothing here, and the second, once the first took the money,
 	// would be told that the balance is too low for what was accepted.
 	if t.d.name == "postgres" {
-		if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key); err != nil {
+		if err := t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key); err != nil {
 			return "", err
 		}
 	}
@@ -119,9 +118,8 @@ func (t tx) remember(ctx context.Context, caller, endpoint, key string, request 
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+	return t.write(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		caller, endpoint, key, string(text), id, stored(t.now))
-	return err
 }
 
 // Credit adds winnings to what a player has available.

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	"go.uber.org/zap"
@@ -63,13 +62,19 @@ type Ledger struct {
 	now    func() time.Time
 	log    *zap.Logger
 
+	writer  chan *writer  // of SQLite, while nobody writes; nil before the first does
+	closing chan struct{} // closed when the books are
+	close   sync.Once
+
 	observe func(Attempted)
 }
 
 // Open opens the books and brings their schema up to date, under a lock for
 // which other programs that start at the same time wait.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
-	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe}
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe,
+		writer: make(chan *writer, 1), closing: make(chan struct{})}
+	l.writer <- nil
 	if l.seal == nil || l.encode == nil {
 		return nil, errors.New("open ledger: Seal and Encode are required")
 	}
@@ -101,9 +106,14 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// Close closes the books. Calls under way end with an error.
+// Close closes the books. A transaction under way ends first on SQLite, where
+// it takes milliseconds; other calls under way end with an error.
 func (l *Ledger) Close() error {
 	var errs []error
+	l.close.Do(func() {
+		close(l.closing)
+		errs = append(errs, (<-l.writer).drop())
+	})
 	for _, db := range []*sql.DB{l.write, l.read} {
 		if db != nil {
 			errs = append(errs, db.Close())
@@ -140,8 +150,8 @@ func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	}}
 	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 	l.d = dialect{name: "sqlite"}
-	// One writer a process, and every transaction takes the write lock when
-	// it begins: a reader that turns writer could only fail.
+	// One writer a process. Its transactions begin as beginSQLite says, those of
+	// the migration take the lock at once too.
 	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
 		return err
 	}
@@ -265,27 +275,44 @@ func (d dialect) again(err error) bool {
 	return errors.As(err, &lite) && lite.Code()&primary == busy
 }
 
+// talk is a transaction's own connection to its database.
+type talk interface {
+	exec(ctx context.Context, query string, args []any) (rows int64, err error)
+	later(ctx context.Context, query string, args []any) error // in its turn, before the answer to anything that follows
+	row(ctx context.Context, query string, args []any) scanned
+	rows(ctx context.Context, query string, args []any) (*sql.Rows, error)
+	commit(ctx context.Context) error
+	end(ctx context.Context) // rolls back what was not committed
+}
+
+// scanned is a row that was asked for. It must be scanned, once and before
+// anything else is asked.
+type scanned interface{ Scan(to ...any) error }
+
 // tx is a transaction in the dialect of its database.
 type tx struct {
-	*sql.Tx
-	d   dialect
+	talk talk
+	d    dialect
 	now time.Time // one moment for all that one transaction writes
 }
 
+// exec changes rows and says how many.
 func (t tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := t.ExecContext(ctx, t.d.sql(query), args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return t.talk.exec(ctx, t.d.sql(query), args)
 }
 
-func (t tx) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.QueryRowContext(ctx, t.d.sql(query), args...)
+// write is exec where nobody needs to know how many. Its error may only come
+// with a later call, or with the commit, which does not happen then.
+func (t tx) write(ctx context.Context, query string, args ...any) error {
+	return t.talk.later(ctx, t.d.sql(query), args)
+}
+
+func (t tx) row(ctx context.Context, query string, args ...any) scanned {
+	return t.talk.row(ctx, t.d.sql(query), args)
 }
 
 func (t tx) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.QueryContext(ctx, t.d.sql(query), args...)
+	return t.talk.rows(ctx, t.d.sql(query), args)
 }
 
 // inTx runs fn in one transaction: all of it or nothing. Where another
@@ -317,16 +344,23 @@ func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, err err
 }
 
 func (l *Ledger) once(ctx context.Context, fn func(tx) error) error {
-	begun, err := l.write.BeginTx(ctx, nil)
+	begun, err := l.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer begun.Rollback() // after a commit it does nothing
+	defer begun.end(ctx)
 	// Cut to what is stored, so that what is written and what is read are equal.
 	if err := fn(tx{begun, l.d, l.now().UTC().Truncate(time.Microsecond)}); err != nil {
 		return err
 	}
-	return begun.Commit()
+	return begun.commit(ctx)
+}
+
+func (l *Ledger) begin(ctx context.Context) (talk, error) {
+	if l.d.name == "postgres" {
+		return l.beginPostgres(ctx)
+	}
+	return l.beginSQLite(ctx)
 }
 
 // query reads outside of transactions, from a snapshot of its own.

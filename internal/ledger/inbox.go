@@ -131,8 +131,7 @@ func (t tx) bindLearnt(ctx context.Context, inboxID string, s payout.Source) err
 
 // learnt marks an inbox row as applied: nothing more will come of it.
 func (t tx) learnt(ctx context.Context, inboxID, by string) error {
-	_, err := t.exec(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(t.now), by, inboxID)
-	return err
+	return t.write(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(t.now), by, inboxID)
 }
 
 // bindWaiting binds, in the order they came, the accounts that paid in for a

@@ -24,7 +24,7 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, "UPDATE payouts SET unread = 0 WHERE id = ? AND unread = 1", string(id)); err != nil {
+		if err := t.write(ctx, "UPDATE payouts SET unread = 0 WHERE id = ? AND unread = 1", string(id)); err != nil {
 			return err
 		}
 		attempts, err := r.attempts(ctx)
@@ -201,9 +201,8 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 	if len(heard.Inbox) == 0 && len(approved) == 0 {
 		return nil
 	}
-	_, err = r.t.exec(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
+	return r.t.write(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
 		AND NOT EXISTS (SELECT 1 FROM resolutions WHERE payout_id = ? AND status = 'approved')`, string(r.id), string(r.id), string(r.id))
-	return err
 }
 
 // apply marks inbox rows as applied by this step and answers with the statuses

@@ -33,7 +33,7 @@ func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.
 			return err
 		}
 		for _, e := range events {
-			if _, err := t.exec(ctx, "UPDATE outbox SET next_try_at = ? WHERE id = ?", stored(t.now.Add(hold)), e.ID); err != nil {
+			if err := t.write(ctx, "UPDATE outbox SET next_try_at = ? WHERE id = ?", stored(t.now.Add(hold)), e.ID); err != nil {
 				return err
 			}
 		}
@@ -89,7 +89,7 @@ func (l *Ledger) DuePayouts(ctx context.Context, limit int) (due []payout.Due, e
 			return err
 		}
 		for _, d := range due {
-			if _, err := t.exec(ctx, "UPDATE payouts SET due_at = ? WHERE id = ?", stored(t.now.Add(sweepLook*l.timing.SweepEvery)), string(d.ID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET due_at = ? WHERE id = ?", stored(t.now.Add(sweepLook*l.timing.SweepEvery)), string(d.ID)); err != nil {
 				return err
 			}
 		}
@@ -113,7 +113,7 @@ func (l *Ledger) LateNews(ctx context.Context, limit int) (list []payout.Due, er
 			return err
 		}
 		for _, d := range list {
-			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(d.ID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(d.ID)); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,7 @@ func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list
 			return err
 		}
 		for _, s := range list {
-			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID)); err != nil {
 				return err
 			}
 		}

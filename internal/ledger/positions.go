@@ -42,7 +42,7 @@ func (l *Ledger) SealPositions(ctx context.Context, limit int) (n int, err error
 		for _, next := range batch {
 			position++
 			hash = chain(hash, position, next)
-			if _, err := t.exec(ctx, "UPDATE transactions SET position = ?, hash = ? WHERE id = ?", position, hash, next.ID); err != nil {
+			if err := t.write(ctx, "UPDATE transactions SET position = ?, hash = ? WHERE id = ?", position, hash, next.ID); err != nil {
 				return err
 			}
 		}

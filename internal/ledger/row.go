@@ -164,7 +164,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		}
 		r.was, r.wasMoney = r.status, r.moneyAt
 	}
-	_, err := r.t.exec(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
+	err := r.t.write(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
 		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ? WHERE id = ?`,
 		string(r.status), string(r.moneyAt), string(r.reason), r.providerStatus, r.flaps, r.claimed, stored(r.claimedAt), r.attempt,
 		string(r.step), stored(r.nextStepAt), string(r.parkKind), r.parkWhy, r.version, r.dueAt(), stored(r.t.now), string(r.id))
@@ -202,7 +202,7 @@ func (r *row) tell(ctx context.Context) error {
 // repeat is seen as one by the game backend too.
 func (t tx) post(ctx context.Context, caller, subject string, version int, kind string, data []byte) error {
 	id := uuid.NewSHA1(outboxIDs, fmt.Appendf(nil, "%s/%d/%s", subject, version, kind))
-	_, err := t.exec(ctx, `INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+	err := t.write(ctx, `INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		id.String(), caller, subject, version, kind, stored(t.now), string(data), stored(t.now))
 	return err
 }
@@ -211,7 +211,7 @@ var outboxIDs = uuid.MustParse("9b0f8f0e-6d1c-5d0e-9a55-6c1f5a1f2d05")
 
 // note writes a line of the timeline.
 func (r *row) note(ctx context.Context, evidenceID, format string, args ...any) error {
-	_, err := r.t.exec(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
+	err := r.t.write(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
 		SELECT CAST(? AS TEXT), COALESCE(MAX(number), 0) + 1, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) FROM timeline WHERE payout_id = ?`,
 		string(r.id), stored(r.t.now), string(r.status), fmt.Sprintf(format, args...), evidenceID, string(r.id))
 	return err
@@ -370,7 +370,7 @@ func (r *row) saveAttempt(ctx context.Context, a attempt) error {
 	if a.keyReused {
 		reused = 1
 	}
-	_, err := r.t.exec(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
+	err := r.t.write(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
 		accepted = ?, looked_at = ?, closed_at = COALESCE(closed_at, CAST(? AS BIGINT)) WHERE payout_id = ? AND number = ?`,
 		providerID, a.status, string(a.reason), reused, stored(a.askedAt), stored(a.createdThereAt),
 		a.accepted, stored(a.lookedAt), closedAt, string(r.id), a.number)
@@ -383,7 +383,7 @@ func (r *row) begin(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("encode attempt %d: %w", n, err)
 	}
-	_, err = r.t.exec(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+	err = r.t.write(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		string(r.id), n, payout.Key(r.id, n), body, attemptOpen, stored(r.t.now))
 	return err
 }
@@ -398,7 +398,7 @@ const (
 func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Word) (string, error) {
 	id := uuid.Must(uuid.NewV7()).String()
 	key, sealed := r.l.seal.seal("evidence/"+id, w.Raw)
-	_, err := r.t.exec(ctx, `INSERT INTO evidence (id, payout_id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, decided_at,
+	err := r.t.write(ctx, `INSERT INTO evidence (id, payout_id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, decided_at,
 		stored_at, seal_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		id, string(r.id), a.number, kind, w.ProviderID, w.Status, string(w.Reason), stored(w.AskedAt), stored(w.DecidedAt), stored(r.t.now), key, sealed)
 	return id, err
@@ -444,13 +444,13 @@ func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
 	for _, kind := range kinds {
 		args = append(args, string(kind))
 	}
-	_, err := r.t.exec(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND subject = '' AND status = 'open' AND kind IN (?"+
+	err := r.t.write(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND subject = '' AND status = 'open' AND kind IN (?"+
 		strings.Repeat(", ?", len(kinds)-1)+")", args...)
 	return err
 }
 
 func (t tx) closeCase(ctx context.Context, kind payout.CaseKind, id payout.ID, subject string) error {
-	_, err := t.exec(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
+	err := t.write(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
 		stored(t.now), string(id), string(kind), subject)
 	return err
 }

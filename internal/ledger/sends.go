@@ -94,7 +94,7 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		default:
 			send = payout.Send{PayoutID: r.id, Kind: r.kind, Attempt: a.number, Number: s.count + 1, Key: a.key, Body: a.body, Deadline: t.now.Add(l.timing.SendFor),
 				Doubted: doubted, PaymentID: r.payment}
-			if _, err := t.exec(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+			if err := t.write(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
 				string(id), a.number, send.Number, stored(t.now), stored(send.Deadline), stored(tokenExpires)); err != nil {
 				return err
 			}

@@ -1,0 +1,139 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib" // and driver "pgx"
+)
+
+// pipeline is a transaction on PostgreSQL. What needs no answer waits, and goes
+// out together with the next question or with the commit: a journey there and
+// back costs more than most statements do. The order stays, and after the first
+// error nothing of what waited behind it is done, the commit among it.
+type pipeline struct {
+	conn    *sql.Conn
+	waiting *pgx.Batch
+	open    bool // something was sent and nothing committed
+}
+
+// rollbackWithin bounds the farewell of a transaction whose context may be over.
+const rollbackWithin = 5 * time.Second
+
+func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
+	conn, err := l.write.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
+	p.waiting.Queue("BEGIN")
+	return p, nil
+}
+
+// send sends all that waits, and last a question, whose answer is read by last.
+func (p *pipeline) send(ctx context.Context, query string, args []any, last func(pgx.BatchResults) error) error {
+	batch, before := p.waiting, p.waiting.Len()
+	if last != nil {
+		batch.Queue(query, args...)
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
+	p.waiting, p.open = &pgx.Batch{}, true
+	return p.conn.Raw(func(connection any) error {
+		results := connection.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
+		var err error
+		for n := 0; n < before && err == nil; n++ {
+			_, err = results.Exec()
+		}
+		if err == nil && last != nil {
+			err = last(results)
+		}
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+		return err
+	})
+}
+
+func (p *pipeline) exec(ctx context.Context, query string, args []any) (n int64, err error) {
+	err = p.send(ctx, query, args, func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		n = tag.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+func (p *pipeline) later(_ context.Context, query string, args []any) error {
+	p.waiting.Queue(query, args...)
+	return nil
+}
+
+// row asks when it is scanned.
+func (p *pipeline) row(ctx context.Context, query string, args []any) scanned {
+	return asked(func(to []any) error {
+		for i, pointer := range to {
+			if yes, is := pointer.(*bool); is {
+				to[i] = flag{yes}
+			}
+		}
+		return p.send(ctx, query, args, func(results pgx.BatchResults) error { return results.QueryRow().Scan(to...) })
+	})
+}
+
+// flag takes a column of 0 and 1, as both databases have them, for a bool.
+type flag struct{ to *bool }
+
+func (f flag) Scan(value any) error {
+	switch value := value.(type) {
+	case bool:
+		*f.to = value
+	case int64:
+		*f.to = value != 0
+	default:
+		return fmt.Errorf("%T is no yes or no", value)
+	}
+	return nil
+}
+
+type asked func(to []any) error
+
+func (a asked) Scan(to ...any) error { return a(to) }
+
+func (p *pipeline) rows(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if err := p.send(ctx, "", nil, nil); err != nil {
+		return nil, err
+	}
+	return p.conn.QueryContext(ctx, query, args...)
+}
+
+func (p *pipeline) commit(ctx context.Context) error {
+	err := p.send(ctx, "COMMIT", nil, func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		if err == nil && tag.String() != "COMMIT" { // it says ROLLBACK after an error that nobody minded
+			err = errors.New("the transaction had failed before its commit")
+		}
+		return err
+	})
+	p.open = err != nil
+	return err
+}
+
+// end rolls back what was not committed, and gives the connection back.
+func (p *pipeline) end(ctx context.Context) {
+	if p.open {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+		defer cancel()
+		if _, err := p.conn.ExecContext(ctx, "ROLLBACK"); err != nil { // nobody knows what it is in the middle of
+			_ = p.conn.Raw(func(any) error { return driver.ErrBadConn }) // so that it is not used again
+			return
+		}
+	}
+	_ = p.conn.Close() // gives it back; an error says that it is closed already
+}
