@@ -149,6 +149,9 @@ func (b *bench) flags(args []string) error {
 			*length = *given
 		}
 	}
+	if b.size.many <= b.size.few {
+		return fmt.Errorf("-many %d: want more than -few %d, to see growth", b.size.many, b.size.few)
+	}
 	b.only, b.databases = strings.Split(*only, ","), strings.Split(*databases, ",")
 	for _, part := range b.only {
 		if !slices.Contains(parts, part) {
