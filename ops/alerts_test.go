@@ -130,3 +130,21 @@ func TestAlerts(t *testing.T) {
 		})
 	}
 }
+
+// Compliance may keep money frozen for weeks: that it is, is told, and nobody
+// gets up for it.
+func TestFrozenMoneyPagesNobody(t *testing.T) {
+	h := newHouse(t)
+	h.pass(6 * time.Minute)
+	id := h.created()
+	h.heard(id, "failed", payout.ReasonBlocked)
+	_, err := h.Freeze(h.Context(), id)
+	h.must(err)
+	h.clock = h.clock.Add(72 * time.Hour)
+	h.webhook("about nothing of ours") // heard of, unwatched
+	h.worker.Swept(swept)
+	h.pass(10 * time.Minute)
+	if got := firing(h.watch); got != `PayoutsCaseOpen PayoutsCaseOpen{kind="blocked"}` {
+		t.Errorf("after three days it fires: %s", got)
+	}
+}
