@@ -108,7 +108,7 @@ func newHouse(t *testing.T) *house {
 	}))
 	t.Cleanup(bank.Close)
 	h.provider, err = truelayer.New(truelayer.Options{APIURL: bank.URL, AuthURL: bank.URL, JWKSURL: bank.URL + "/jwks", ClientID: "client", ClientSecret: "secret",
-		SigningKeyPEM: signingKey(t), SigningKID: "kid", RPS: 1000, Observe: h.worker.Call})
+		SigningKeyPEM: signingKey(t), SigningKID: "kid", RPS: 1000, Observe: func(_ context.Context, c truelayer.Call) { h.worker.Call(c) }})
 	h.must(err)
 	h.Fund(t, 1_000_000)
 	return h

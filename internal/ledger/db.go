@@ -39,7 +39,8 @@ type Options struct {
 	Now    func() time.Time                                       // nil: time.Now
 	Logger *zap.Logger                                            // nil: none
 
-	Observe func(Attempted) // told of each transaction when it has ended; nil: nobody. It must not block
+	Observe func(Attempted)              // told of each transaction when it has ended; nil: nobody. It must not block
+	Trace   func(context.Context) string // the W3C traceparent that a request is under, kept with what it asks for; "", nil: none
 }
 
 // Attempted is one transaction that committed, or was given up.
@@ -64,12 +65,13 @@ type Ledger struct {
 	log    *zap.Logger
 
 	observe func(Attempted)
+	trace   func(context.Context) string
 }
 
 // Open opens the books and brings their schema up to date, under a lock for
 // which other programs that start at the same time wait.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
-	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe}
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe, trace: o.Trace}
 	if l.seal == nil || l.encode == nil {
 		return nil, errors.New("open ledger: Seal and Encode are required")
 	}
