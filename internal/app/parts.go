@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
+	"google.golang.org/grpc"
 
 	"payouts/internal/ledger"
 	"payouts/internal/truelayer"
@@ -40,6 +42,7 @@ func dialTemporal(c Config, metrics *Metrics, traces *tracing, log *zap.Logger) 
 	sdk := newSDKMetrics()
 	metrics.MustRegister(sdk)
 	options.MetricsHandler = sdk.handler()
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(metrics.countRuns))
 	traces.carry(&options)
 	options.Logger = sdklog.NewStructuredLogger(slog.New(zapslog.NewHandler(log.Named("temporal").Core())))
 	temporal, err := client.NewLazyClient(options)
@@ -47,6 +50,17 @@ func dialTemporal(c Config, metrics *Metrics, traces *tracing, log *zap.Logger) 
 		return nil, fmt.Errorf("TEMPORAL_*: %w", err)
 	}
 	return temporal, nil
+}
+
+// countRuns counts the runs that Temporal says it started, or found open.
+func (m *Metrics) countRuns(ctx context.Context, method string, request, answer any, on *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, answer, on, options...)
+	if asked, ok := request.(*workflowservice.StartWorkflowExecutionRequest); ok && err == nil {
+		if got, ok := answer.(*workflowservice.StartWorkflowExecutionResponse); ok {
+			m.Run(asked.GetWorkflowType().GetName(), got.GetStarted())
+		}
+	}
+	return err
 }
 
 // namespace is the Temporal namespace of the configuration.

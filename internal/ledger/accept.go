@@ -102,6 +102,7 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 			return err
 		}
 		p = r.view()
+		r.moved()
 		return r.tell(ctx)
 	})
 	return p, replayed, err
