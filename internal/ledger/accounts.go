@@ -180,7 +180,7 @@ func (t tx) available(ctx context.Context, kind TransactionKind, m payout.Moveme
 		}
 		return err
 	}
-	if _, err := t.exec(ctx, "INSERT INTO balances (player_id, currency) VALUES (?, ?) ON CONFLICT (player_id, currency) DO NOTHING", m.PlayerID, string(m.Money.Currency)); err != nil {
+	if err := t.write(ctx, "INSERT INTO balances (player_id, currency) VALUES (?, ?) ON CONFLICT (player_id, currency) DO NOTHING", m.PlayerID, string(m.Money.Currency)); err != nil {
 		return err
 	}
 	// All three together stay within 64 bits, so that no later move between
@@ -217,7 +217,7 @@ func (l *Ledger) Balances(ctx context.Context, caller, player string) ([]Balance
 	}
 	list := []Balance{}
 	rows, err := l.query(ctx, "SELECT currency, available, held, frozen FROM balances WHERE player_id = ? ORDER BY currency", player)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var b Balance
 		err := rows.Scan(&b.Currency, &b.Available, &b.Held, &b.Frozen)
 		list = append(list, b)
@@ -298,7 +298,7 @@ func (l *Ledger) Sources(ctx context.Context, caller, player string) ([]payout.S
 	}
 	list := []payout.Source{}
 	rows, err := l.query(ctx, "SELECT id, player_id, user_id, currency FROM payment_sources WHERE player_id = ? ORDER BY bound_at, id", player)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var s payout.Source
 		err := rows.Scan(&s.PaymentSourceID, &s.PlayerID, &s.UserID, &s.Currency)
 		list = append(list, s)

@@ -293,7 +293,7 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	}
 	merchant, booked, borne := merchantAccount(r.merchant), 0, map[int]int{} // by the books
 	rows, err := r.t.rows(ctx, "SELECT attempt, from_account, to_account FROM transactions WHERE payout_id = ?", string(r.id))
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var n int
 		var from, to string
 		err := rows.Scan(&n, &from, &to)

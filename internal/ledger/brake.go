@@ -109,7 +109,7 @@ type Drift struct {
 func (l *Ledger) Drift(ctx context.Context) ([]Drift, error) {
 	list := []Drift{}
 	rows, err := l.query(ctx, "SELECT field, value, times, last_at FROM drift ORDER BY field, value")
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var d Drift
 		var last int64
 		err := rows.Scan(&d.Field, &d.Value, &d.Times, &last)

@@ -111,9 +111,8 @@ func (t tx) learnSource(ctx context.Context, inboxID string, n payout.SourceNews
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	_, err := t.exec(ctx, "INSERT INTO waiting_sources (inbox_id, player_id, payment_source_id, user_id, currency) VALUES (?, ?, ?, ?, ?)",
+	return t.write(ctx, "INSERT INTO waiting_sources (inbox_id, player_id, payment_source_id, user_id, currency) VALUES (?, ?, ?, ?, ?)",
 		inboxID, n.PlayerID, n.PaymentSourceID, n.UserID, string(n.Currency))
-	return err
 }
 
 // bindLearnt binds what an event taught, and applies its inbox row.
@@ -144,7 +143,7 @@ func (t tx) bindWaiting(ctx context.Context, player string) error {
 	var order []string
 	rows, err := t.rows(ctx, `SELECT w.inbox_id, w.payment_source_id, w.user_id, w.currency FROM waiting_sources w JOIN inbox i ON i.id = w.inbox_id
 		WHERE w.player_id = ? ORDER BY i.received_at, i.id`, player)
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var id string
 		s := payout.Source{PlayerID: player}
 		err := rows.Scan(&id, &s.PaymentSourceID, &s.UserID, &s.Currency)
@@ -158,8 +157,7 @@ func (t tx) bindWaiting(ctx context.Context, player string) error {
 			return err
 		}
 	}
-	_, err = t.exec(ctx, "DELETE FROM waiting_sources WHERE player_id = ?", player)
-	return err
+	return t.write(ctx, "DELETE FROM waiting_sources WHERE player_id = ?", player)
 }
 
 // lockPlayer lets one transaction at a time name a player or learn an account
@@ -170,6 +168,5 @@ func (t tx) lockPlayer(ctx context.Context, player string) error {
 	if t.d.name != "postgres" {
 		return nil
 	}
-	_, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", player)
-	return err
+	return t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", player)
 }

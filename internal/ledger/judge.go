@@ -42,7 +42,7 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		named := map[int]bool{r.attempt: !r.final()}
 		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
 		byProvider, names := map[string]bool{}, map[int][]string{}
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var row, provider string
 			var attempt int
 			err := rows.Scan(&row, &attempt, &provider)

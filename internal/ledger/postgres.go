@@ -1,14 +1,18 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib" // and driver "pgx"
 )
 
@@ -78,16 +82,68 @@ func (p *pipeline) later(_ context.Context, query string, args []any) error {
 // row asks when it is scanned.
 func (p *pipeline) row(ctx context.Context, query string, args []any) scanned {
 	return asked(func(to []any) error {
-		for i, pointer := range to {
-			if yes, is := pointer.(*bool); is {
-				to[i] = flag{yes}
-			}
-		}
-		return p.send(ctx, query, args, func(results pgx.BatchResults) error { return results.QueryRow().Scan(to...) })
+		return p.send(ctx, query, args, func(results pgx.BatchResults) error { return results.QueryRow().Scan(flags(to)...) })
 	})
 }
 
-// flag takes a column of 0 and 1, as both databases have them, for a bool.
+type asked func(to []any) error
+
+func (a asked) Scan(to ...any) error { return a(to) }
+
+// rows takes all rows at once: what follows has the connection for itself.
+func (p *pipeline) rows(ctx context.Context, query string, args []any) (cursor, error) {
+	k := &kept{}
+	return k, p.send(ctx, query, args, func(results pgx.BatchResults) error {
+		rows, err := results.Query()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		k.types = rows.Conn().TypeMap()
+		for rows.Next() {
+			k.columns = rows.FieldDescriptions()
+			values := make([][]byte, len(k.columns))
+			for i, value := range rows.RawValues() {
+				values[i] = bytes.Clone(value) // nil stays nil: that is NULL
+			}
+			k.rows = append(k.rows, values)
+		}
+		k.columns = slices.Clone(k.columns)
+		return rows.Err()
+	})
+}
+
+// kept is rows that have been read.
+type kept struct {
+	types   *pgtype.Map
+	columns []pgconn.FieldDescription
+	rows    [][][]byte
+	next    int
+}
+
+func (k *kept) Next() bool {
+	k.next++
+	return k.next <= len(k.rows)
+}
+
+func (k *kept) Scan(to ...any) error {
+	return pgx.ScanRow(k.types, k.columns, k.rows[k.next-1], flags(to)...)
+}
+
+func (*kept) Err() error   { return nil }
+func (*kept) Close() error { return nil }
+
+// flags lets bools be scanned from 0 and 1, as the columns of both databases
+// are.
+func flags(to []any) []any {
+	for i, pointer := range to {
+		if yes, is := pointer.(*bool); is {
+			to[i] = flag{yes}
+		}
+	}
+	return to
+}
+
 type flag struct{ to *bool }
 
 func (f flag) Scan(value any) error {
@@ -100,17 +156,6 @@ func (f flag) Scan(value any) error {
 		return fmt.Errorf("%T is no yes or no", value)
 	}
 	return nil
-}
-
-type asked func(to []any) error
-
-func (a asked) Scan(to ...any) error { return a(to) }
-
-func (p *pipeline) rows(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if err := p.send(ctx, "", nil, nil); err != nil {
-		return nil, err
-	}
-	return p.conn.QueryContext(ctx, query, args...)
 }
 
 func (p *pipeline) commit(ctx context.Context) error {

@@ -420,7 +420,7 @@ func (d Resolution) name() string { return fmt.Sprintf("%s/%d", d.CaseID, d.Numb
 
 func (t tx) resolutions(ctx context.Context, where string, args ...any) (list []Resolution, err error) {
 	rows, err := t.rows(ctx, "SELECT "+resolutionColumns+" FROM resolutions WHERE "+where, args...)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		d, err := scanResolution(rows)
 		list = append(list, d)
 		return err

@@ -162,6 +162,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		if err := r.tell(ctx); err != nil {
 			return payout.Position{}, err
 		}
+		r.moved()
 		r.was, r.wasMoney = r.status, r.moneyAt
 	}
 	err := r.t.write(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
@@ -172,6 +173,13 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		return payout.Position{}, err
 	}
 	return r.position(ctx)
+}
+
+// moved notes a status that is new, for those who count.
+func (r *row) moved() {
+	if r.status != r.was {
+		*r.t.moved = append(*r.t.moved, Moved{r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
+	}
 }
 
 // eventData is the data of payout.<status> and refund.<status>: what the game
@@ -264,7 +272,7 @@ func (r *row) attemptNumber(ctx context.Context, n int) (attempt, error) {
 func (r *row) attempts(ctx context.Context) ([]attempt, error) {
 	var list []attempt
 	rows, err := r.t.rows(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? ORDER BY number", string(r.id))
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var a attempt
 		list = append(list, a)
 		return list[len(list)-1].scan(rows)
@@ -298,7 +306,7 @@ const (
 
 func (r *row) doubles(ctx context.Context) (list []double, err error) {
 	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var d double
 		var learnt int64
 		err := rows.Scan(&d.providerID, &d.attempt, &d.status, &learnt)

@@ -315,7 +315,7 @@ func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
 	var providerID string
 	rows, err := r.t.rows(ctx, `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND attempt = ? AND provider_payout_id <> '' AND applied_at IS NULL
 		ORDER BY received_at LIMIT 1`, string(r.id), a.number)
-	if err := each(rows, err, func(rows *sql.Rows) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
+	if err := each(rows, err, func(rows scanned) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
 		return false, err
 	}
 	if err := r.known(ctx, a, providerID, ""); err != nil {

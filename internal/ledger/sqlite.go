@@ -122,7 +122,7 @@ func (c *compiled) row(ctx context.Context, query string, args []any) scanned {
 	return s.QueryRowContext(ctx, args...)
 }
 
-func (c *compiled) rows(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+func (c *compiled) rows(ctx context.Context, query string, args []any) (cursor, error) {
 	ctx = context.WithoutCancel(ctx)
 	s, err := c.statement(ctx, query)
 	switch {

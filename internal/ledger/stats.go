@@ -21,10 +21,11 @@ type Stats struct {
 	Drift   []Drift   // values of the provider that this build does not know, the most frequent first, at most driftMost
 	Drifted map[string]int
 
-	Unmatched Waiting // events that nobody owns
-	Unread    Waiting // events of a payout that no step has read
-	Unsent    Waiting // events to the backend, neither delivered nor given up; counted up to unsentMost
-	Unsealed  Waiting // transactions without a position
+	Unmatched Waiting   // events that nobody owns
+	LastNews  time.Time // when the newest event was stored; zero: none ever
+	Unread    Waiting   // events of a payout that no step has read
+	Unsent    Waiting   // events to the backend, neither delivered nor given up; counted up to unsentMost
+	Unsealed  Waiting   // transactions without a position
 
 	Transactions int64 // with a position: all of them, but for Unsealed
 	Exposure     []payout.Money
@@ -74,7 +75,7 @@ func (l *Ledger) Stats(ctx context.Context) (Stats, error) {
 func (l *Ledger) statsOpen(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, `SELECT p.kind, p.status, p.failure_reason, COUNT(*), MIN(COALESCE(o.occurred_at, p.created_at)) FROM payouts p
 		LEFT JOIN outbox o ON o.subject_id = p.id AND o.version = p.version WHERE `+notFinal+` GROUP BY p.kind, p.status, p.failure_reason`)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var o OpenPayouts
 		var oldest int64
 		err := rows.Scan(&o.Kind, &o.Status, &o.Reason, &o.Count, &oldest)
@@ -103,7 +104,7 @@ func (l *Ledger) statsUnknown(ctx context.Context, s *Stats) error {
 
 func (l *Ledger) statsCases(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, "SELECT kind, COUNT(*), MIN(opened_at) FROM cases WHERE status = 'open' GROUP BY kind")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var kind payout.CaseKind
 		var w Waiting
 		var oldest int64
@@ -122,7 +123,7 @@ func (l *Ledger) statsCases(ctx context.Context, s *Stats) error {
 
 func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, "SELECT field, SUM(times) FROM drift GROUP BY field")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var field string
 		var times int
 		err := rows.Scan(&field, &times)
@@ -132,7 +133,7 @@ func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 		return err
 	}
 	rows, err = l.query(ctx, "SELECT field, value, times, last_at FROM drift ORDER BY times DESC, field, value LIMIT ?", driftMost)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var d Drift
 		var last int64
 		err := rows.Scan(&d.Field, &d.Value, &d.Times, &last)
@@ -143,6 +144,11 @@ func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 }
 
 func (l *Ledger) statsWaiting(ctx context.Context, s *Stats) error {
+	var newest int64
+	if err := l.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(received_at), 0) FROM inbox").Scan(&newest); err != nil {
+		return err
+	}
+	s.LastNews = moment(newest)
 	for _, q := range []struct {
 		into  *Waiting
 		query string
@@ -170,7 +176,7 @@ func (l *Ledger) statsTransactions(ctx context.Context, s *Stats) error {
 	}
 	rows, err := l.query(ctx, `SELECT currency, SUM(amount) FROM (SELECT currency, amount_in_minor AS amount FROM transactions WHERE from_account = ?
 		UNION ALL SELECT currency, -amount_in_minor FROM transactions WHERE to_account = ?) moved GROUP BY currency ORDER BY currency`, houseExposure, houseExposure)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var m payout.Money
 		err := rows.Scan(&m.Currency, &m.Minor)
 		s.Exposure = append(s.Exposure, m)
