@@ -108,7 +108,8 @@ func runBare(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	c, err := client.Dial(client.Options{HostPort: *address, Namespace: *namespace, Logger: silent{}})
+	c, err := client.Dial(client.Options{HostPort: *address, Namespace: *namespace, Logger: silent{},
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}}) // as our programs have it
 	if err != nil {
 		return err
 	}

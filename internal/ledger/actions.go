@@ -119,7 +119,8 @@ func (r *row) createdAs(ctx context.Context, c Case, d Resolution, heard payout.
 		}
 	}
 	a.askedAt = w.AskedAt
-	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
+	r.forget()
+	if err := r.t.write(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
 		return "", err
 	}
 	outcome := "followed as " + d.ProviderPayoutID

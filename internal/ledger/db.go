@@ -292,8 +292,16 @@ type talk interface {
 	later(ctx context.Context, query string, args []any) error // in its turn, before the answer to anything that follows
 	row(ctx context.Context, query string, args []any) scanned
 	rows(ctx context.Context, query string, args []any) (cursor, error)
+	ask(ctx context.Context, questions []question) error
 	commit(ctx context.Context) error
 	end(ctx context.Context) // rolls back what was not committed
+}
+
+// question is a query whose rows are taken one by one.
+type question struct {
+	query string
+	args  []any
+	row   func(scanned) error
 }
 
 // scanned is a row that was asked for. It must be scanned, once and before
@@ -333,6 +341,14 @@ func (t tx) row(ctx context.Context, query string, args ...any) scanned {
 
 func (t tx) rows(ctx context.Context, query string, args ...any) (cursor, error) {
 	return t.talk.rows(ctx, t.d.sql(query), args)
+}
+
+// ask puts several questions at once, answered in their order.
+func (t tx) ask(ctx context.Context, questions ...question) error {
+	for i := range questions {
+		questions[i].query = t.d.sql(questions[i].query)
+	}
+	return t.talk.ask(ctx, questions)
 }
 
 // inTx runs fn in one transaction: all of it or nothing. Where another

@@ -55,13 +55,14 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		// Wait for a step that is reading just now: it may have listed the inbox
 		// without this row and clears the flag when it commits.
 		var status payout.Status
-		if err := t.row(ctx, "SELECT status FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status); err != nil {
+		var unread bool
+		if err := t.row(ctx, "SELECT status, unread FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status, &unread); err != nil {
 			return err
 		}
-		s.Late = status.Final()
-		set, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND unread = 0", stored(t.now), string(s.PayoutID))
-		s.Wake = set == 1
-		return err
+		if s.Late, s.Wake = status.Final(), !unread; unread {
+			return nil
+		}
+		return t.write(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID))
 	})
 	return s, err
 }

@@ -24,9 +24,7 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		if err != nil {
 			return err
 		}
-		if err := t.write(ctx, "UPDATE payouts SET unread = 0 WHERE id = ? AND unread = 1", string(id)); err != nil {
-			return err
-		}
+		r.also = read
 		attempts, err := r.attempts(ctx)
 		if err != nil {
 			return err
@@ -198,11 +196,10 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 	if r.step == payout.StepWait && !r.nextStepAt.IsZero() && !r.nextStepAt.After(r.t.now) {
 		r.next(payout.StepWait, r.pause(r.created)) // nothing above said when: not at once, again and again
 	}
-	if len(heard.Inbox) == 0 && len(approved) == 0 {
-		return nil
+	if len(heard.Inbox) > 0 || len(approved) > 0 {
+		r.also = applied
 	}
-	return r.t.write(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
-		AND NOT EXISTS (SELECT 1 FROM resolutions WHERE payout_id = ? AND status = 'approved')`, string(r.id), string(r.id), string(r.id))
+	return nil
 }
 
 // apply marks inbox rows as applied by this step and answers with the statuses
@@ -211,7 +208,8 @@ func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]
 	claims := map[string]string{}
 	for _, id := range inbox {
 		var provider, claimed string
-		err := r.t.row(ctx, "SELECT provider_payout_id, claimed_status FROM inbox WHERE id = ? AND payout_id = ? AND applied_at IS NULL", id, string(r.id)).Scan(&provider, &claimed)
+		err := r.t.row(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ? AND payout_id = ? AND applied_at IS NULL RETURNING provider_payout_id, claimed_status",
+			stored(r.t.now), by, id, string(r.id)).Scan(&provider, &claimed)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue // another run was faster
 		}
@@ -220,9 +218,6 @@ func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]
 		}
 		if claimed != "" {
 			claims[provider] = claimed
-		}
-		if err := r.t.learnt(ctx, id, by); err != nil {
-			return nil, err
 		}
 	}
 	return claims, nil
@@ -308,6 +303,7 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 	if verdict == payout.VerdictExecuted {
 		status = doubleExecuted
 	}
+	r.forget()
 	n, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ? AND status <> ?", status, said.ProviderID, status)
 	if err != nil || n == 0 {
 		return err

@@ -39,14 +39,12 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 	return p, nil
 }
 
-// send sends all that waits, and last a question, whose answer is read by last.
-func (p *pipeline) send(ctx context.Context, query string, args []any, last func(pgx.BatchResults) error) error {
+// send sends all that waits, and behind it questions, whose answers are read by
+// answered.
+func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
 	batch, before := p.waiting, p.waiting.Len()
-	if last != nil {
-		batch.Queue(query, args...)
-	}
-	if batch.Len() == 0 {
-		return nil
+	for _, q := range questions {
+		batch.Queue(q.query, q.args...)
 	}
 	p.waiting, p.open = &pgx.Batch{}, true
 	return p.conn.Raw(func(connection any) error {
@@ -55,8 +53,8 @@ func (p *pipeline) send(ctx context.Context, query string, args []any, last func
 		for n := 0; n < before && err == nil; n++ {
 			_, err = results.Exec()
 		}
-		if err == nil && last != nil {
-			err = last(results)
+		if err == nil {
+			err = answered(results)
 		}
 		if closed := results.Close(); err == nil {
 			err = closed
@@ -66,11 +64,11 @@ func (p *pipeline) send(ctx context.Context, query string, args []any, last func
 }
 
 func (p *pipeline) exec(ctx context.Context, query string, args []any) (n int64, err error) {
-	err = p.send(ctx, query, args, func(results pgx.BatchResults) error {
+	err = p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		n = tag.RowsAffected()
 		return err
-	})
+	}, question{query: query, args: args})
 	return n, err
 }
 
@@ -82,7 +80,7 @@ func (p *pipeline) later(_ context.Context, query string, args []any) error {
 // row asks when it is scanned.
 func (p *pipeline) row(ctx context.Context, query string, args []any) scanned {
 	return asked(func(to []any) error {
-		return p.send(ctx, query, args, func(results pgx.BatchResults) error { return results.QueryRow().Scan(flags(to)...) })
+		return p.send(ctx, func(results pgx.BatchResults) error { return results.QueryRow().Scan(flags(to)...) }, question{query: query, args: args})
 	})
 }
 
@@ -93,24 +91,27 @@ func (a asked) Scan(to ...any) error { return a(to) }
 // rows takes all rows at once: what follows has the connection for itself.
 func (p *pipeline) rows(ctx context.Context, query string, args []any) (cursor, error) {
 	k := &kept{}
-	return k, p.send(ctx, query, args, func(results pgx.BatchResults) error {
-		rows, err := results.Query()
-		if err != nil {
+	return k, p.send(ctx, k.read, question{query: query, args: args})
+}
+
+func (p *pipeline) ask(ctx context.Context, questions []question) error {
+	answers := make([]kept, len(questions))
+	if err := p.send(ctx, func(results pgx.BatchResults) error {
+		for i := range answers {
+			if err := answers[i].read(results); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, questions...); err != nil {
+		return err
+	}
+	for i, q := range questions {
+		if err := each(&answers[i], nil, q.row); err != nil {
 			return err
 		}
-		defer rows.Close()
-		k.types = rows.Conn().TypeMap()
-		for rows.Next() {
-			k.columns = rows.FieldDescriptions()
-			values := make([][]byte, len(k.columns))
-			for i, value := range rows.RawValues() {
-				values[i] = bytes.Clone(value) // nil stays nil: that is NULL
-			}
-			k.rows = append(k.rows, values)
-		}
-		k.columns = slices.Clone(k.columns)
-		return rows.Err()
-	})
+	}
+	return nil
 }
 
 // kept is rows that have been read.
@@ -119,6 +120,25 @@ type kept struct {
 	columns []pgconn.FieldDescription
 	rows    [][][]byte
 	next    int
+}
+
+func (k *kept) read(results pgx.BatchResults) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	k.types = rows.Conn().TypeMap()
+	for rows.Next() {
+		k.columns = rows.FieldDescriptions()
+		values := make([][]byte, len(k.columns))
+		for i, value := range rows.RawValues() {
+			values[i] = bytes.Clone(value) // nil stays nil: that is NULL
+		}
+		k.rows = append(k.rows, values)
+	}
+	k.columns = slices.Clone(k.columns)
+	return rows.Err()
 }
 
 func (k *kept) Next() bool {
@@ -159,13 +179,13 @@ func (f flag) Scan(value any) error {
 }
 
 func (p *pipeline) commit(ctx context.Context) error {
-	err := p.send(ctx, "COMMIT", nil, func(results pgx.BatchResults) error {
+	err := p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // it says ROLLBACK after an error that nobody minded
 			err = errors.New("the transaction had failed before its commit")
 		}
 		return err
-	})
+	}, question{query: "COMMIT"})
 	p.open = err != nil
 	return err
 }

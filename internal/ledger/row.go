@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,11 @@ type row struct {
 	version        int
 	created        time.Time
 
+	knows   bool // tried and further are as stored
+	tried   []attempt
+	further []double
+
+	also     string         // further columns to save: read, applied
 	was      payout.Status  // as stored, to see that the status changed
 	wasMoney payout.MoneyAt // as stored, to see that the money moved
 }
@@ -63,12 +69,46 @@ func (r *row) scan(from interface{ Scan(...any) error }) error {
 // lock reads a payout's row and keeps every other transaction from changing
 // it until this one ends.
 func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID) (*row, error) {
-	r := &row{t: t, l: l}
-	err := r.scan(t.row(ctx, "SELECT "+rowColumns+" FROM payouts WHERE id = ?"+t.d.forUpdate(), string(id)))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
+	r := &row{t: t, l: l, knows: true}
+	err := t.ask(ctx, question{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id))
+	if err == nil && r.id == "" {
+		err = fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
 	}
 	return r, err
+}
+
+func (r *row) scanRow(from scanned) error { return r.scan(from) }
+
+func (r *row) itsAttempts(id payout.ID) question {
+	return question{"SELECT " + attemptColumns + " FROM attempts WHERE payout_id = ? ORDER BY number", []any{string(id)}, func(from scanned) error {
+		r.tried = append(r.tried, attempt{})
+		return r.tried[len(r.tried)-1].scan(from)
+	}}
+}
+
+func (r *row) itsDoubles(id payout.ID) question {
+	return question{"SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", []any{string(id)}, func(from scanned) error {
+		var d double
+		var learnt int64
+		err := from.Scan(&d.providerID, &d.attempt, &d.status, &learnt)
+		d.learnt = moment(learnt)
+		r.further = append(r.further, d)
+		return err
+	}}
+}
+
+// forget has attempts and doubles read again: this transaction changed them.
+// Nobody else can, while it holds the row's lock.
+func (r *row) forget() { r.knows, r.tried, r.further = false, nil, nil }
+
+// remember reads attempts and doubles, unless they are known.
+func (r *row) remember(ctx context.Context) error {
+	if r.knows {
+		return nil
+	}
+	err := r.t.ask(ctx, r.itsAttempts(r.id), r.itsDoubles(r.id))
+	r.knows = err == nil
+	return err
 }
 
 func (r *row) metadata() map[string]string {
@@ -153,6 +193,13 @@ func (r *row) dueAt() any {
 	return stored(at)
 }
 
+// What save writes beside the fields.
+const (
+	read    = ", unread = 0" // what is stored from now on wakes the run again
+	applied = `, woken_at = CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE payout_id = payouts.id AND applied_at IS NULL)
+		OR EXISTS (SELECT 1 FROM resolutions WHERE payout_id = payouts.id AND status = 'approved') THEN woken_at END`
+)
+
 // save writes the row. When the status changed, or the money moved, it counts
 // the version up and writes the outbox row, so that neither exists without the
 // other.
@@ -166,7 +213,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		r.was, r.wasMoney = r.status, r.moneyAt
 	}
 	err := r.t.write(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
-		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ? WHERE id = ?`,
+		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ?`+r.also+` WHERE id = ?`,
 		string(r.status), string(r.moneyAt), string(r.reason), r.providerStatus, r.flaps, r.claimed, stored(r.claimedAt), r.attempt,
 		string(r.step), stored(r.nextStepAt), string(r.parkKind), r.parkWhy, r.version, r.dueAt(), stored(r.t.now), string(r.id))
 	if err != nil {
@@ -260,23 +307,20 @@ func (a *attempt) scan(from interface{ Scan(...any) error }) error {
 }
 
 func (r *row) attemptNumber(ctx context.Context, n int) (attempt, error) {
-	var a attempt
-	err := a.scan(r.t.row(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? AND number = ?", string(r.id), n))
-	if err != nil {
-		return a, fmt.Errorf("attempt %d: %w", n, err)
+	attempts, err := r.attempts(ctx)
+	if err == nil && (n < 1 || n > len(attempts)) {
+		err = sql.ErrNoRows
 	}
-	return a, nil
+	if err != nil {
+		return attempt{}, fmt.Errorf("attempt %d: %w", n, err)
+	}
+	return attempts[n-1], nil
 }
 
 // attempts reads all attempts, oldest first.
 func (r *row) attempts(ctx context.Context) ([]attempt, error) {
-	var list []attempt
-	rows, err := r.t.rows(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? ORDER BY number", string(r.id))
-	return list, each(rows, err, func(rows scanned) error {
-		var a attempt
-		list = append(list, a)
-		return list[len(list)-1].scan(rows)
-	})
+	err := r.remember(ctx)
+	return slices.Clone(r.tried), err
 }
 
 // paidBeside lists the attempts, but for attempt n, that are known as executed.
@@ -304,22 +348,16 @@ const (
 	doubleExecuted = "executed"
 )
 
-func (r *row) doubles(ctx context.Context) (list []double, err error) {
-	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
-	return list, each(rows, err, func(rows scanned) error {
-		var d double
-		var learnt int64
-		err := rows.Scan(&d.providerID, &d.attempt, &d.status, &learnt)
-		d.learnt = moment(learnt)
-		list = append(list, d)
-		return err
-	})
+func (r *row) doubles(ctx context.Context) ([]double, error) {
+	err := r.remember(ctx)
+	return slices.Clone(r.further), err
 }
 
 // doubled keeps a second provider id of an attempt, to be asked about too, and
 // takes the news about it.
 func (r *row) doubled(ctx context.Context, number int, providerID string) error {
-	_, err := r.t.exec(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
+	r.forget()
+	err := r.t.write(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
 		providerID, string(r.id), number, doubleOpen, stored(r.t.now))
 	if err != nil {
 		return err
@@ -366,6 +404,11 @@ func (r *row) unapplied(ctx context.Context) (n int, err error) {
 }
 
 func (r *row) saveAttempt(ctx context.Context, a attempt) error {
+	if r.knows && a.number <= len(r.tried) {
+		a := a
+		a.closed = a.closed || r.tried[a.number-1].closed // what is closed stays closed
+		r.tried[a.number-1] = a
+	}
 	var closedAt any
 	if a.closed {
 		closedAt = stored(r.t.now)
@@ -391,6 +434,7 @@ func (r *row) begin(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("encode attempt %d: %w", n, err)
 	}
+	r.forget()
 	err = r.t.write(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		string(r.id), n, payout.Key(r.id, n), body, attemptOpen, stored(r.t.now))
 	return err

@@ -134,6 +134,16 @@ func (c *compiled) rows(ctx context.Context, query string, args []any) (cursor, 
 	return s.QueryContext(ctx, args...)
 }
 
+func (c *compiled) ask(ctx context.Context, questions []question) error {
+	for _, q := range questions {
+		rows, err := c.rows(ctx, q.query, q.args)
+		if err := each(rows, err, q.row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *compiled) commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
