@@ -66,6 +66,10 @@ var endpoints = map[payout.Kind]string{payout.KindPayout: "payouts", payout.Kind
 func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed func(tx) error) (p Payout, replayed bool, err error) {
 	endpoint := endpoints[begun.kind]
 	err = l.inTx(ctx, "accept", func(t tx) error {
+		t.ahead(callerOfPlayer, begun.player)
+		if begun.source != "" {
+			t.ahead(ownerOfSource, begun.source)
+		}
 		before, err := t.remembered(ctx, begun.caller, endpoint, begun.key, request)
 		if err != nil {
 			return err

@@ -61,6 +61,11 @@ func (t tx) book(ctx context.Context, e entry) error {
 		stored(t.now), e.at)
 }
 
+const (
+	callerOfPlayer = "SELECT caller FROM players WHERE id = ?"
+	ownerOfSource  = "SELECT player_id, user_id, currency FROM payment_sources WHERE id = ?"
+)
+
 // own makes sure that the player is the caller's: the first caller to name a
 // player owns the name; to others the player does not exist.
 func (t tx) own(ctx context.Context, player, caller string, create bool) (known bool, err error) {
@@ -74,7 +79,7 @@ func (t tx) own(ctx context.Context, player, caller string, create bool) (known 
 		}
 	}
 	var owner string
-	err = t.row(ctx, "SELECT caller FROM players WHERE id = ?", player).Scan(&owner)
+	err = t.row(ctx, callerOfPlayer, player).Scan(&owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -267,7 +272,7 @@ func (t tx) bind(ctx context.Context, s payout.Source, by string) (bool, error) 
 func (t tx) bound(ctx context.Context, s payout.Source, prefix string) error {
 	var player, user string
 	var currency payout.Currency
-	err := t.row(ctx, "SELECT player_id, user_id, currency FROM payment_sources WHERE id = ?", s.PaymentSourceID).Scan(&player, &user, &currency)
+	err := t.row(ctx, ownerOfSource, s.PaymentSourceID).Scan(&player, &user, &currency)
 	var p payout.Problems
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

@@ -293,6 +293,7 @@ type talk interface {
 	row(ctx context.Context, query string, args []any) scanned
 	rows(ctx context.Context, query string, args []any) (cursor, error)
 	ask(ctx context.Context, questions []question) error
+	ahead(query string, args []any) // it will be asked soon, before the next change: the answer may come with that to another question
 	commit(ctx context.Context) error
 	end(ctx context.Context) // rolls back what was not committed
 }
@@ -342,6 +343,10 @@ func (t tx) row(ctx context.Context, query string, args ...any) scanned {
 func (t tx) rows(ctx context.Context, query string, args ...any) (cursor, error) {
 	return t.talk.rows(ctx, t.d.sql(query), args)
 }
+
+// ahead says what will be asked next, word for word. It changes nothing but
+// the number of journeys.
+func (t tx) ahead(query string, args ...any) { t.talk.ahead(t.d.sql(query), args) }
 
 // ask puts several questions at once, answered in their order.
 func (t tx) ask(ctx context.Context, questions ...question) error {

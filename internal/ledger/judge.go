@@ -38,6 +38,8 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 			}
 		}
 		named := map[int]bool{r.attempt: !r.final()}
+		t.ahead(resolutionsWhere+approvedOf, string(id))
+		t.ahead(theBrake, brakeName)
 		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
 		byProvider, names := map[string]bool{}, map[int][]string{}
 		if err := each(rows, err, func(rows scanned) error {
@@ -125,6 +127,7 @@ func (r *row) ask(attempt int, providerID string) payout.Ask {
 //	Repeats: safe; the same words again change nothing
 func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p payout.Position, err error) {
 	err = l.inTx(ctx, "judge", func(t tx) error {
+		t.ahead(resolutionsWhere+approvedOf, string(id))
 		r, err := l.lock(ctx, t, id)
 		if err != nil {
 			return err
@@ -154,11 +157,11 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p
 // and what news claims beyond all that. parking is why the payout parks where
 // the statement shows nothing.
 func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) error {
-	claims, err := r.apply(ctx, heard.Inbox, heard.By)
+	approved, err := r.approved(ctx)
 	if err != nil {
 		return err
 	}
-	approved, err := r.approved(ctx)
+	claims, err := r.apply(ctx, heard.Inbox, heard.By)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,9 @@ import (
 type pipeline struct {
 	conn    *sql.Conn
 	waiting *pgx.Batch
-	open    bool // something was sent and nothing committed
+	soon    []question       // asked ahead, to be sent with the next question
+	known   map[string]*kept // their answers, while nothing is changed
+	open    bool             // something was sent and nothing committed
 }
 
 // rollbackWithin bounds the farewell of a transaction whose context may be over.
@@ -34,7 +36,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, known: map[string]*kept{}}
 	p.waiting.Queue("BEGIN")
 	return p, nil
 }
@@ -46,7 +48,11 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 	for _, q := range questions {
 		batch.Queue(q.query, q.args...)
 	}
-	p.waiting, p.open = &pgx.Batch{}, true
+	soon := p.soon
+	for _, q := range soon {
+		batch.Queue(q.query, q.args...)
+	}
+	p.waiting, p.soon, p.open = &pgx.Batch{}, nil, true
 	return p.conn.Raw(func(connection any) error {
 		results := connection.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
 		var err error
@@ -56,6 +62,14 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 		if err == nil {
 			err = answered(results)
 		}
+		for n := 0; n < len(soon) && (err == nil || errors.Is(err, sql.ErrNoRows)); n++ { // that there is no row is an answer too
+			answer := &kept{}
+			if failed := answer.read(results); failed != nil {
+				err = failed
+				break
+			}
+			p.known[soon[n].key()] = answer
+		}
 		if closed := results.Close(); err == nil {
 			err = closed
 		}
@@ -63,7 +77,25 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 	})
 }
 
+func (q question) key() string { return fmt.Sprint(append([]any{q.query}, q.args...)...) }
+
+func (p *pipeline) ahead(query string, args []any) {
+	p.soon = append(p.soon, question{query: query, args: args})
+}
+
+// answer is what was asked ahead and is still true; nil for none.
+func (p *pipeline) answer(query string, args []any) *kept {
+	if len(p.known) == 0 {
+		return nil
+	}
+	key := question{query: query, args: args}.key()
+	answer := p.known[key]
+	delete(p.known, key)
+	return answer
+}
+
 func (p *pipeline) exec(ctx context.Context, query string, args []any) (n int64, err error) {
+	clear(p.known)
 	err = p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		n = tag.RowsAffected()
@@ -73,12 +105,16 @@ func (p *pipeline) exec(ctx context.Context, query string, args []any) (n int64,
 }
 
 func (p *pipeline) later(_ context.Context, query string, args []any) error {
+	clear(p.known)
 	p.waiting.Queue(query, args...)
 	return nil
 }
 
 // row asks when it is scanned.
 func (p *pipeline) row(ctx context.Context, query string, args []any) scanned {
+	if answer := p.answer(query, args); answer != nil {
+		return answer
+	}
 	return asked(func(to []any) error {
 		return p.send(ctx, func(results pgx.BatchResults) error { return results.QueryRow().Scan(flags(to)...) }, question{query: query, args: args})
 	})
@@ -90,6 +126,9 @@ func (a asked) Scan(to ...any) error { return a(to) }
 
 // rows takes all rows at once: what follows has the connection for itself.
 func (p *pipeline) rows(ctx context.Context, query string, args []any) (cursor, error) {
+	if answer := p.answer(query, args); answer != nil {
+		return answer, nil
+	}
 	k := &kept{}
 	return k, p.send(ctx, k.read, question{query: query, args: args})
 }
@@ -146,7 +185,11 @@ func (k *kept) Next() bool {
 	return k.next <= len(k.rows)
 }
 
+// Scan takes the row that Next came to, or the first.
 func (k *kept) Scan(to ...any) error {
+	if k.next == 0 && !k.Next() {
+		return sql.ErrNoRows
+	}
 	return pgx.ScanRow(k.types, k.columns, k.rows[k.next-1], flags(to)...)
 }
 
@@ -179,6 +222,7 @@ func (f flag) Scan(value any) error {
 }
 
 func (p *pipeline) commit(ctx context.Context) error {
+	p.soon = nil
 	err := p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // it says ROLLBACK after an error that nobody minded

@@ -397,9 +397,11 @@ func (r *row) ownNews(ctx context.Context, a attempt) error {
 	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, "", a.providerID)
 }
 
+const unappliedNews = "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL"
+
 // unapplied counts the news that no step has read.
 func (r *row) unapplied(ctx context.Context) (n int, err error) {
-	err = r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&n)
+	err = r.t.row(ctx, unappliedNews, string(r.id)).Scan(&n)
 	return n, err
 }
 

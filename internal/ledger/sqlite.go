@@ -144,6 +144,8 @@ func (c *compiled) ask(ctx context.Context, questions []question) error {
 	return nil
 }
 
+func (*compiled) ahead(string, []any) {} // there is no journey
+
 func (c *compiled) commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
