@@ -29,7 +29,7 @@ func (d *doctor) temporal(ctx context.Context) Finding {
 		server = "localhost:7233"
 	}
 	var err error
-	if d.dialled, err = dialTemporal(d.config, NewMetrics(time.Now), zap.NewNop()); err != nil {
+	if d.dialled, err = dialTemporal(d.config, NewMetrics(time.Now), nil, zap.NewNop()); err != nil {
 		return failed("TEMPORAL_*: correct the variables of the Temporal client", "%v", err)
 	}
 	found, err := d.dialled.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
