@@ -68,7 +68,7 @@ func ownServer(t testing.TB, addr string) *server {
 }
 
 func startServer(output, addr, metrics string) (*server, error) {
-	args := []string{"temporal", "-memory", "-dir", output + ".d", "-addr", addr}
+	args := []string{"temporal", "-memory", "-time-skipping", "-dir", output + ".d", "-addr", addr}
 	if metrics != "" {
 		args = append(args, "-metrics", metrics)
 	}
