@@ -38,13 +38,13 @@ func (d Deployment) options() worker.DeploymentOptions {
 // Temporal refuses '.' and ':' in a deployment's name, and finds runs by name
 // and build together in 255 characters.
 var (
-	deploymentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+	deploymentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_/-]{0,99}$`) // with '/': so Kubernetes' worker controller names them
 	buildID        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
 )
 
 func readDeploymentName(c *Config, s string) error {
 	if !deploymentName.MatchString(s) {
-		return fmt.Errorf("%q: want 1 to 100 of A-Z a-z 0-9 _ -, such as payouts", s)
+		return fmt.Errorf("%q: want 1 to 100 of A-Z a-z 0-9 _ - /, such as payouts", s)
 	}
 	c.Deployment.Name = s
 	return nil
