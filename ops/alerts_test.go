@@ -10,6 +10,7 @@ import (
 	"payouts/internal/notify"
 	"payouts/internal/payout"
 	"payouts/internal/truelayer"
+	"payouts/workflows"
 )
 
 // fault is what an alert is for.
@@ -54,8 +55,20 @@ var faults = map[string]fault{
 	"PayoutsUnknownOutcome":  {begin: unanswered, quiet: 30 * time.Minute, fires: 31 * time.Minute},
 	"PayoutsKeyWindowEnding": {begin: unanswered, jump: 2*time.Hour + 50*time.Minute, quiet: 9 * time.Minute, fires: 12 * time.Minute},
 	"PayoutsUnreadNews":      {begin: func(h *house) { h.webhook("their-" + string(h.created())) }, quiet: 10 * time.Minute, fires: 13 * time.Minute},
-	"PayoutsCaseOpen":        {begin: (*house).parked, quiet: time.Minute, fires: 3 * time.Minute, labels: `{kind="contradiction"}`},
-	"PayoutsCaseOld":         {begin: (*house).parked, jump: 23*time.Hour + 50*time.Minute, quiet: 9 * time.Minute, fires: 12 * time.Minute, labels: `{kind="contradiction"}`},
+	"PayoutsManyFail": {begin: func(*house) {}, each: func(h *house) {
+		for range 3 {
+			id := h.created()
+			h.heard(id, "failed", payout.ReasonInvalidIBAN)
+			_, err := h.Release(h.Context(), id)
+			h.must(err)
+		}
+	}, quiet: 5 * time.Minute, fires: 14 * time.Minute},
+	"PayoutsRunsAdopted": {begin: func(*house) {}, each: func(h *house) {
+		h.worker.Run(workflows.PayoutWorkflow, true)
+		h.worker.Run(workflows.RefundWorkflow, true)
+	}, quiet: 4 * time.Minute, fires: 9 * time.Minute},
+	"PayoutsCaseOpen": {begin: (*house).parked, quiet: time.Minute, fires: 3 * time.Minute, labels: `{kind="contradiction"}`},
+	"PayoutsCaseOld":  {begin: (*house).parked, jump: 23*time.Hour + 50*time.Minute, quiet: 9 * time.Minute, fires: 12 * time.Minute, labels: `{kind="contradiction"}`},
 
 	"PayoutsBrakeShut": {begin: func(h *house) {
 		for range 3 {
@@ -128,5 +141,38 @@ func TestAlerts(t *testing.T) {
 				t.Fatalf("it does not fire after %s; these do: %s", f.fires, firing(h.watch))
 			}
 		})
+	}
+}
+
+// A gateway that is started again does not hide that no webhook comes.
+func TestSilenceOutlivesTheGateway(t *testing.T) {
+	h := newHouse(t)
+	h.pass(6 * time.Minute)
+	h.created()
+	h.idle[hearing] = true
+	h.clock = h.clock.Add(3*time.Hour + 50*time.Minute)
+	h.worker.Swept(swept)
+	h.gateway()
+	h.pass(17 * time.Minute)
+	if !h.firing["PayoutsNoWebhooks"] {
+		t.Errorf("it fires: %s", firing(h.watch))
+	}
+}
+
+// Compliance may keep money frozen for weeks: that it is, is told, and nobody
+// gets up for it.
+func TestFrozenMoneyPagesNobody(t *testing.T) {
+	h := newHouse(t)
+	h.pass(6 * time.Minute)
+	id := h.created()
+	h.heard(id, "failed", payout.ReasonBlocked)
+	_, err := h.Freeze(h.Context(), id)
+	h.must(err)
+	h.clock = h.clock.Add(72 * time.Hour)
+	h.webhook("about nothing of ours") // heard of, unwatched
+	h.worker.Swept(swept)
+	h.pass(10 * time.Minute)
+	if got := firing(h.watch); got != `PayoutsCaseOpen PayoutsCaseOpen{kind="blocked"}` {
+		t.Errorf("after three days it fires: %s", got)
 	}
 }

@@ -244,6 +244,38 @@ func TestRunbookCommands(t *testing.T) {
 	}
 }
 
+// The lines of logs that the runbook sends people to are written somewhere.
+func TestRunbookLogs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "runbook.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, room := range []string{"activities", "internal", "workflows"} {
+		if err := filepath.WalkDir(filepath.Join("..", room), func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			code, err := os.ReadFile(path)
+			source.Write(code)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tried := 0
+	for _, sentence := range regexp.MustCompile(`[^.]*\blog(?: lines)? (`+"`[^`]+`[^.]*"+`)`).FindAllStringSubmatch(string(text), -1) {
+		for _, quoted := range regexp.MustCompile("`([a-z][a-z: ]+ [a-z: ]+)`").FindAllStringSubmatch(sentence[1], -1) {
+			if tried++; !strings.Contains(source.String(), `"`+quoted[1]) {
+				t.Errorf("docs/runbook.md sends people to the log line %q, which nothing writes", quoted[1])
+			}
+		}
+	}
+	if tried < 12 {
+		t.Fatalf("%d lines of logs found", tried)
+	}
+}
+
 // Each alert can be acted on at night: severity, summary, description, and a
 // place in the runbook. So can each kind of case.
 func TestRunbook(t *testing.T) {

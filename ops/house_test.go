@@ -45,8 +45,9 @@ type house struct {
 	verify                   error // what verifying a webhook comes to
 	store                    error // what storing one comes to
 
-	idle map[string]bool // what is left out each minute
-	n    int
+	idle   map[string]bool // what is left out each minute
+	n      int
+	events int
 }
 
 // The parts of a minute.
@@ -67,22 +68,7 @@ func newHouse(t *testing.T) *house {
 	h.worker.Work(app.NewBooksMetrics(h.Stats, 0, zap.NewNop()))
 	h.worker.TemporalReady(true)
 
-	gateway := app.NewMetrics(now)
-	doors := httpapi.NewMetrics(gateway)
-	doors.Now = now
-	h.webhooks = httpapi.NewWebhooks(httpapi.WebhookOptions{
-		Verify: func(_ context.Context, _, _ string, _ http.Header, body []byte) (payout.News, error) {
-			id := string(body)
-			return payout.News{EventID: id, Type: "payout_executed", ProviderID: id, Status: "executed", Body: body, Signature: "s", Timestamp: "t"}, h.verify
-		},
-		Store: func(ctx context.Context, n payout.News) (payout.Stored, error) {
-			if h.store != nil {
-				return payout.Stored{}, h.store
-			}
-			return h.StoreNews(ctx, n)
-		},
-		Wake: func(context.Context, payout.Stored) error { return nil }, Logger: zap.NewNop(), Metrics: doors,
-	})
+	h.gateway()
 
 	starter := app.NewMetrics(now)
 	tokens, err := app.ReadTokens(fmt.Appendf(nil, "game backend %x\n", sha256.Sum256([]byte("secret"))))
@@ -94,7 +80,7 @@ func newHouse(t *testing.T) *house {
 	h.must(closed.Close())
 	options.Ledger = closed
 	h.brokenAPI = httpapi.NewAPI(options)
-	h.targets["worker"], h.targets["gateway"], h.targets["starter"] = h.worker, gateway, starter
+	h.targets["worker"], h.targets["starter"] = h.worker, starter
 
 	bank := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -108,10 +94,33 @@ func newHouse(t *testing.T) *house {
 	}))
 	t.Cleanup(bank.Close)
 	h.provider, err = truelayer.New(truelayer.Options{APIURL: bank.URL, AuthURL: bank.URL, JWKSURL: bank.URL + "/jwks", ClientID: "client", ClientSecret: "secret",
-		SigningKeyPEM: signingKey(t), SigningKID: "kid", RPS: 1000, Observe: h.worker.Call})
+		SigningKeyPEM: signingKey(t), SigningKID: "kid", RPS: 1000, Observe: func(_ context.Context, c truelayer.Call) { h.worker.Call(c) }})
 	h.must(err)
 	h.Fund(t, 1_000_000)
 	return h
+}
+
+// gateway begins one, or begins it anew.
+func (h *house) gateway() {
+	now := func() time.Time { return h.clock }
+	gateway := app.NewMetrics(now)
+	doors := httpapi.NewMetrics(gateway)
+	doors.Now = now
+	h.webhooks = httpapi.NewWebhooks(httpapi.WebhookOptions{
+		Verify: func(_ context.Context, _, _ string, _ http.Header, body []byte) (payout.News, error) {
+			h.events++
+			id := string(body)
+			return payout.News{EventID: fmt.Sprint(id, h.events), Type: "payout_executed", ProviderID: id, Status: "executed", Body: body, Signature: "s", Timestamp: "t"}, h.verify
+		},
+		Store: func(ctx context.Context, n payout.News) (payout.Stored, error) {
+			if h.store != nil {
+				return payout.Stored{}, h.store
+			}
+			return h.StoreNews(ctx, n)
+		},
+		Wake: func(context.Context, payout.Stored) error { return nil }, Logger: zap.NewNop(), Metrics: doors,
+	})
+	h.targets["gateway"] = gateway
 }
 
 func signingKey(t *testing.T) []byte {
@@ -180,8 +189,8 @@ func (h *house) webhook(about string) {
 	h.Helper()
 	r := httptest.NewRequest("POST", httpapi.WebhookPath, strings.NewReader(about))
 	h.webhooks.ServeHTTP(httptest.NewRecorder(), r)
-	if about == "about nothing of ours" { // events are stored once; this one is dismissed at once, so that it waits for nobody
-		_, err := h.Rows.ExecContext(h.Context(), "UPDATE inbox SET applied_at = 1, applied_by = 'test' WHERE event_id = ?", about)
+	if about == "about nothing of ours" { // dismissed at once, so that it waits for nobody
+		_, err := h.Rows.ExecContext(h.Context(), "UPDATE inbox SET applied_at = 1, applied_by = 'test' WHERE provider_payout_id = ?", about)
 		h.must(err)
 	}
 }

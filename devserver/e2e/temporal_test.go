@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -13,84 +10,6 @@ import (
 
 	"payouts/internal/simulator"
 )
-
-// What a payout may cost Temporal when it is executed and a webhook says so.
-const (
-	mostEvents  = 24
-	mostActions = 6 // billable ones, as the server counts them
-)
-
-// A payout that is executed stays within its budget: of several, since a
-// machine that is busy now and then splits a task in two.
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	environment := map[string]string{"SWEEP_EVERY": "10m"} // sweeps would be counted too
-	for name, value := range far {
-		environment[name] = value
-	}
-	h := open(t, plan{env: environment})
-	winner := h.wins(100_00)
-	events, actions := 1<<20, 1<<20
-	var wherefore string
-	for range 6 {
-		before := h.actions()
-		id := h.pays(winner, 10_00, "budget")
-		p := h.awaitPayout(id, "executed", soon, func(p payout) bool { return p.NextStep == "done" })
-		h.awaitRun(p)
-		history, spent, sum := h.history(p.WorkflowID, ""), h.actions(), 0
-		for kind, n := range before {
-			spent[kind] -= n
-		}
-		for _, n := range spent {
-			sum += n
-		}
-		if sum == 0 {
-			t.Fatal("the server counted no actions")
-		}
-		if len(history) < events {
-			wherefore = fmt.Sprintf("the server's actions: %v; the events:\n", spent)
-			for _, event := range history {
-				wherefore += fmt.Sprintf("%3d %s\n", event.GetEventId(), event.GetEventType())
-			}
-		}
-		events, actions = min(events, len(history)), min(actions, sum)
-	}
-	t.Logf("at best %d events and %d actions", events, actions)
-	if events > mostEvents || actions > mostActions {
-		t.Errorf("at best %d events and %d actions, want at most %d and %d\n%s", events, actions, mostEvents, mostActions, wherefore)
-	}
-}
-
-// actions is the server's own count of billable actions in our namespace, by
-// kind.
-func (h *house) actions() map[string]int {
-	h.t.Helper()
-	response, err := wire.Get(sharedServer(h.t).metrics)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		h.t.Fatalf("metrics: %s", response.Status)
-	}
-	counts := map[string]int{}
-	lines := bufio.NewScanner(response.Body)
-	for lines.Buffer(nil, 1<<20); lines.Scan(); {
-		name, rest, _ := strings.Cut(lines.Text(), "{")
-		if name != "action" && name != "action_total" || !strings.Contains(rest, `namespace="`+h.namespace+`"`) {
-			continue
-		}
-		labels, value, _ := strings.Cut(rest, "} ")
-		_, kind, _ := strings.Cut(labels, `action_type="`)
-		kind, _, _ = strings.Cut(kind, `"`)
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			h.t.Fatalf("metrics: %q: %v", lines.Text(), err)
-		}
-		counts[kind] += int(n)
-	}
-	return counts
-}
 
 // People find payouts in Temporal's own lists.
 func TestVisibility(t *testing.T) {

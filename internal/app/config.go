@@ -43,6 +43,7 @@ type Config struct {
 	Events         []EventsTarget // empty: events are kept and not sent
 	EventsRetryFor time.Duration
 	StateDir       string
+	TracesURL      string // where spans go, by OTLP over HTTP; empty: none are made
 
 	eventsURL    string
 	eventsSecret Secret

@@ -77,6 +77,7 @@ var checks = []struct {
 	{"webhook_keys", CheckConfiguration, providerWithin, (*doctor).webhookKeys},
 	{"clock", CheckConfiguration, providerWithin, (*doctor).clock},
 	{"gateway", CheckConfiguration, 5 * time.Second, (*doctor).gateway},
+	{"traces", CheckConfiguration, 5 * time.Second, (*doctor).traces},
 	{"temporal", CheckConfiguration, 15 * time.Second, (*doctor).temporal},
 	{"search_attributes", "temporal", 15 * time.Second, (*doctor).searchAttributes},
 	{"schedule", "temporal", 15 * time.Second, (*doctor).schedule},
@@ -148,7 +149,7 @@ func (d *doctor) configuration(context.Context) Finding {
 		return slices.ContainsFunc(mistakes, func(m string) bool { return strings.HasPrefix(m, variable+":") })
 	}
 	var refused [2]error
-	d.provider, refused[0] = newProvider(c, providerWithin, NewMetrics(time.Now), zap.NewNop())
+	d.provider, refused[0] = newProvider(c, providerWithin, NewMetrics(time.Now), nil, zap.NewNop())
 	d.verifier, refused[1] = truelayer.NewVerifier(truelayer.VerifierOptions{JWKSURL: c.TrueLayer.JWKSURL})
 	for _, err := range refused {
 		if err == nil {
@@ -180,7 +181,7 @@ func (d *doctor) configuration(context.Context) Finding {
 func (d *doctor) database(ctx context.Context) Finding {
 	within, cancel := context.WithTimeout(ctx, time.Minute) // other programs may be bringing it up to date
 	defer cancel()
-	books, err := openLedger(within, d.config, NewMetrics(time.Now), zap.NewNop())
+	books, err := openLedger(within, d.config, NewMetrics(time.Now), nil, zap.NewNop())
 	if err != nil {
 		return failed("DATABASE_URL: name a database that is running and lets us in; a driver's word above says what is missing", "%v", err)
 	}

@@ -26,7 +26,7 @@ const workerMakes = "start the worker: it makes them, and makes them again each 
 func (d *doctor) temporal(ctx context.Context) Finding {
 	server, namespace := d.config.server(), d.config.namespace()
 	var err error
-	if d.dialled, err = dialTemporal(d.config, NewMetrics(time.Now), zap.NewNop()); err != nil {
+	if d.dialled, err = dialTemporal(d.config, NewMetrics(time.Now), nil, zap.NewNop()); err != nil {
 		return failed("TEMPORAL_*: correct the variables of the Temporal client", "%v", err)
 	}
 	found, err := d.dialled.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})

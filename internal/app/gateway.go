@@ -29,19 +29,24 @@ func RunGateway(ctx context.Context, c Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	traces, err := newTracing(ctx, c, Gateway, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
 	metrics := NewMetrics(time.Now)
-	books, err := openLedger(ctx, c, metrics, log)
+	books, err := openLedger(ctx, c, metrics, traces, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	temporal, err := dialTemporal(c, metrics, log)
+	temporal, err := dialTemporal(c, metrics, nil, log)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 	webhooks := httpapi.NewWebhooks(httpapi.WebhookOptions{
-		Verify: verify(verifier), Store: books.StoreNews, Wake: workflows.Client{Temporal: temporal}.Wake,
+		Verify: verify(verifier), Store: traces.storing(books), Wake: workflows.Client{Temporal: temporal}.Wake,
 		Logger: log, Metrics: httpapi.NewMetrics(metrics),
 	})
 	group, ctx := errgroup.WithContext(ctx)

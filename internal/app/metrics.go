@@ -16,6 +16,7 @@ import (
 	"payouts/internal/notify"
 	"payouts/internal/payout"
 	"payouts/internal/truelayer"
+	"payouts/workflows"
 )
 
 // The names of metrics are wire format: ops/alerts.yml, ops/dashboard.json and
@@ -45,7 +46,17 @@ type Metrics struct {
 	lastSweep  prometheus.Gauge
 	events     *prometheus.CounterVec
 	temporal   prometheus.Gauge
+	moves      *prometheus.CounterVec
+	ended      *prometheus.HistogramVec
+	runs       *prometheus.CounterVec
+	asked      string // on whose behalf this program starts runs
 }
+
+// Who asks for runs, as payouts_runs_total counts them.
+const (
+	askedByRequest = "request"
+	askedBySweep   = "sweep" // the sweeper, and the watch for late word
+)
 
 // NewMetrics begins the metrics of one program with those of its process and
 // of the books' transactions, which every program has. now is what timestamps
@@ -71,9 +82,21 @@ func NewMetrics(now func() time.Time) *Metrics {
 		lastSweep:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_last_sweep_timestamp_seconds", Help: "When this worker last swept, Unix time; until then, when it began. One worker of several sweeps at a time."}),
 		events:     counter("payouts_events_total", "Deliveries of events to backends by what became of them.", "outcome"),
 		temporal:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_temporal_ready", Help: "1 while this worker could make the Temporal namespace ready, as it tries each minute."}),
+		moves:      counter("payouts_moves_total", "Payouts and refunds that came into a status, by failure reason (none: none; other: one this build does not list).", "kind", "status", "reason"),
+		ended:      took("payouts_end_seconds", "Time from being accepted to a final status; a return counts as a further end.", []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 26 * 3600, 72 * 3600, 168 * 3600}, "kind", "status"),
+		runs:       counter("payouts_runs_total", "Runs that were asked for on behalf of a request or of the sweeper, by workflow and outcome: started, or found open. Those that the sweeper started are adoptions.", "asked", "workflow", "outcome"),
+		asked:      askedByRequest,
+	}
+	for _, kind := range []payout.Kind{payout.KindPayout, payout.KindRefund} {
+		for _, status := range payout.Statuses() {
+			m.moves.WithLabelValues(string(kind), string(status), reasonLabel(""))
+		}
+		for _, reason := range payout.Reasons() {
+			m.moves.WithLabelValues(string(kind), string(payout.StatusFailed), reasonLabel(reason))
+		}
 	}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.commits, m.rollbacks, m.retries, m.commitTook)
+		m.commits, m.rollbacks, m.retries, m.commitTook, m.moves, m.ended, m.runs)
 	return m
 }
 
@@ -85,6 +108,10 @@ func (m *Metrics) Work(books prometheus.Collector) {
 	}
 	for _, o := range notify.Outcomes() {
 		m.events.WithLabelValues(string(o))
+	}
+	m.asked = askedBySweep
+	for _, workflow := range []string{workflows.PayoutWorkflow, workflows.RefundWorkflow, workflows.LateWordWorkflow} {
+		m.runs.WithLabelValues(m.asked, workflow, runStarted)
 	}
 	m.lastSweep.Set(unix(m.now()))
 	m.MustRegister(m.calls, m.callTook, m.sweeps, m.swept, m.lastSweep, m.events, m.temporal, books)
@@ -118,6 +145,38 @@ func (m *Metrics) Transaction(a ledger.Attempted) {
 	}
 	m.commits.WithLabelValues(a.Op).Inc()
 	m.commitTook.WithLabelValues(a.Op).Observe(a.Took.Seconds())
+	for _, to := range a.Moved {
+		m.moves.WithLabelValues(string(to.Kind), string(to.Status), reasonLabel(to.Reason)).Inc()
+		if to.Status.Final() {
+			m.ended.WithLabelValues(string(to.Kind), string(to.Status)).Observe(to.Age.Seconds())
+		}
+	}
+}
+
+// reasonLabel is a failure reason as a label, of which there are few.
+func reasonLabel(r payout.Reason) string {
+	switch {
+	case r == "":
+		return "none"
+	case !r.Listed():
+		return "other"
+	}
+	return string(r)
+}
+
+// What may become of a run that is asked for.
+const (
+	runStarted = "started"
+	runFound   = "found" // there was one
+)
+
+// Run counts a run that was asked for.
+func (m *Metrics) Run(workflow string, started bool) {
+	outcome := runFound
+	if started {
+		outcome = runStarted
+	}
+	m.runs.WithLabelValues(m.asked, workflow, outcome).Inc()
 }
 
 // What a sweep may find, as payouts_swept_total counts it.
@@ -186,6 +245,7 @@ var (
 	booksCasesAge      = books("case_oldest_seconds", "Age of the oldest open case of a kind; 0: none.", "kind")
 	booksUnmatched     = books("unmatched_events", "Events of the provider that nobody here owns.")
 	booksUnmatchedAge  = books("unmatched_event_oldest_seconds", "Age of the oldest of them; 0: none.")
+	booksWebhook       = books("webhook_stored_timestamp_seconds", "When the last webhook was stored, Unix time; without any, no value.")
 	booksUnread        = books("unread_news", "Events about payouts of ours that no step has read.")
 	booksUnreadAge     = books("unread_news_oldest_seconds", "Age of the oldest of them; 0: none.")
 	booksBrake         = books("brake_shut", "1 while the provider does not let us in and nobody asks it.")
@@ -197,7 +257,7 @@ var (
 	booksUnsealed      = books("ledger_unsealed", "Transactions of the ledger that wait for their position.")
 	booksUnsealedAge   = books("ledger_unsealed_oldest_seconds", "Age of the oldest of them; 0: none.")
 	booksExposure      = books("exposure_in_minor", "What was paid although it had been given back, and is not made good yet, in minor units.", "currency")
-	booksDescriptions  = []*prometheus.Desc{booksUp, booksOpen, booksOpenAge, booksUnknown, booksUnknownAge, booksWindow, booksCases, booksCasesAge, booksUnmatched, booksUnmatchedAge, booksUnread, booksUnreadAge, booksBrake, booksDrift, booksDriftValues, booksUnsent, booksUnsentAge, booksTransactions, booksUnsealed, booksUnsealedAge, booksExposure}
+	booksDescriptions  = []*prometheus.Desc{booksUp, booksOpen, booksOpenAge, booksUnknown, booksUnknownAge, booksWindow, booksCases, booksCasesAge, booksUnmatched, booksUnmatchedAge, booksWebhook, booksUnread, booksUnreadAge, booksBrake, booksDrift, booksDriftValues, booksUnsent, booksUnsentAge, booksTransactions, booksUnsealed, booksUnsealedAge, booksExposure}
 	driftFields        = []string{"failure_reason", "status"}
 	longestDriftLetter = 40 // bytes of a value that is shown
 )
@@ -244,6 +304,9 @@ func (b *BooksMetrics) Collect(ch chan<- prometheus.Metric) {
 		waiting(booksCases, booksCasesAge, s.Cases[kind], string(kind))
 	}
 	waiting(booksUnmatched, booksUnmatchedAge, s.Unmatched)
+	if !s.LastNews.IsZero() {
+		gauge(booksWebhook, unix(s.LastNews))
+	}
 	waiting(booksUnread, booksUnreadAge, s.Unread)
 	waiting(booksUnsent, booksUnsentAge, s.Unsent)
 	waiting(booksUnsealed, booksUnsealedAge, s.Unsealed)
@@ -297,18 +360,12 @@ func openPayouts(list []ledger.OpenPayouts) map[place]ledger.Waiting {
 	for _, kind := range []payout.Kind{payout.KindPayout, payout.KindRefund} {
 		for _, status := range payout.Statuses() {
 			if !status.Final() {
-				places[place{kind, status, "none"}] = ledger.Waiting{}
+				places[place{kind, status, reasonLabel("")}] = ledger.Waiting{}
 			}
 		}
 	}
 	for _, o := range list {
-		at := place{o.Kind, o.Status, string(o.Reason)}
-		switch {
-		case o.Reason == "":
-			at.reason = "none"
-		case !o.Reason.Listed():
-			at.reason = "other"
-		}
+		at := place{o.Kind, o.Status, reasonLabel(o.Reason)}
 		w := places[at]
 		if w.Count += o.Count; w.Oldest.IsZero() || o.Oldest.Before(w.Oldest) {
 			w.Oldest = o.Oldest

@@ -22,18 +22,23 @@ func RunStarter(ctx context.Context, c Config, log *zap.Logger) error {
 	}
 	defer door.Close()
 	defer admin.Close()
+	traces, err := newTracing(ctx, c, Starter, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
 	metrics := NewMetrics(time.Now)
-	books, err := openLedger(ctx, c, metrics, log)
+	books, err := openLedger(ctx, c, metrics, traces, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	temporal, err := dialTemporal(c, metrics, log)
+	temporal, err := dialTemporal(c, metrics, traces, log)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
-	runs := workflows.Client{Temporal: temporal}
+	runs := traces.runs(workflows.Client{Temporal: temporal}, books)
 	api := httpapi.NewAPI(httpapi.Options{
 		Ledger: books, Callers: c.Tokens, Limits: c.Limits(), BindFirstUse: c.BindFirstUse, Logger: log, Metrics: httpapi.NewMetrics(metrics),
 		Wake: runs.Wake, Now: now,
@@ -42,7 +47,7 @@ func RunStarter(ctx context.Context, c Config, log *zap.Logger) error {
 		},
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return door.Serve(ctx, api) })
+	group.Go(func() error { return door.Serve(ctx, traces.asked(api)) })
 	group.Go(func() error {
 		return admin.Serve(ctx, httpapi.NewAdmin(metrics, httpapi.ReadyCheck{Name: "database", Ask: books.Ping}))
 	})

@@ -151,3 +151,38 @@ func TestStormReplays(t *testing.T) {
 		}
 	}
 }
+
+// The shortest paths to what the storm has found.
+func TestStormShortPaths(t *testing.T) {
+	steps := func(all ...simulator.Step) []simulator.Step { return all }
+	after := func(d time.Duration, status string) simulator.Step {
+		return simulator.Step{Status: status, After: simulator.Duration(d), Reason: "unknown"}
+	}
+	for name, sc := range map[string]script{
+		// The sweeper asks about a payout that is old and just not given back yet.
+		"slow while it is released": {Payouts: []life{{Attempts: []simulator.Rule{{Path: steps(after(time.Minute, "failed"))}},
+			Accidents: []accident{{Point: 18, What: dies}}}}, Jumps: []jump{{50 * time.Second, 80 * time.Hour}}},
+		"slow before it is sent, and then decided by people": {Payouts: []life{{Attempts: []simulator.Rule{{Create: &simulator.Answer{Kind: simulator.AnswerReset}}},
+			Accidents: []accident{{Point: 1, What: freezes, For: 40 * time.Second}}}}, Jumps: []jump{{time.Millisecond, 80 * time.Hour}},
+			Desk: []shift{{At: stormLasts + 30*time.Hour, Action: payout.ActionNeverCreated}}},
+		// The statement answers 404, as of an account that is not ours.
+		"nothing is found on the way to the statement": {Payouts: []life{{Attempts: []simulator.Rule{{Create: &simulator.Answer{Kind: simulator.AnswerAcceptThenReset},
+			Path: steps(after(30*time.Hour, "executed"))}}}},
+			Weather: []spell{{For: 3 * time.Hour, Fault: simulator.Fault{Path: "/v3/merchant-accounts/*", Answer: simulator.Answer{Kind: simulator.AnswerRefuse, Status: 404}}}}},
+		// The statement tells of the return before the GET tells why.
+		"sent back for a regulatory reason, and the GET lags": {Payouts: []life{{Attempts: []simulator.Rule{{Lag: simulator.Duration(time.Minute),
+			Path: steps(after(time.Second, "executed"), simulator.Step{Status: "failed", Reason: "blocked", After: simulator.Duration(time.Hour)})}}}}},
+		// Events of both payouts of one key are read by one step.
+		"two payouts of one attempt, told at once": {Forgets: true, Payouts: []life{{Accidents: []accident{{Point: 3, What: breaks}},
+			Mail: []fate{{After: 11 * time.Second}, {After: 10 * time.Second}}}}},
+		// The house bears one of two further payouts.
+		"three payouts of one attempt": {Forgets: true, Payouts: []life{{Attempts: []simulator.Rule{{Create: &simulator.Answer{Kind: simulator.AnswerAcceptThenReset}}},
+			Mail: []fate{{After: time.Hour}, {After: time.Hour}, {After: time.Hour}}}},
+			Desk: []shift{{At: 2 * time.Hour, Action: payout.ActionCreatedAs}, {At: 8 * time.Hour, Action: payout.ActionAdjust}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			weather(t, sc)
+		})
+	}
+}

@@ -205,9 +205,13 @@ func (s *storm) judgePayout(p *followed, a account) {
 			wrong("released although nobody said no")
 		}
 	case payout.MoneyReturned:
-		if executed > 0 && returned == 0 && !a.asks(payout.CaseContradiction) {
+		if executed > 0 && returned == 0 && !silent && !a.asks(payout.CaseContradiction) {
 			wrong("returned to the player, and not to us")
 		}
+	}
+	if last := deeds[len(deeds)-1]; final && len(last.transfers) == 1 && last.transfers[0].FailureReason() == string(payout.ReasonBlocked) &&
+		!silent && row.MoneyAt != payout.MoneyFrozen && row.MoneyAt != payout.MoneyPaid && len(a.people) == 0 {
+		wrong("stopped for a regulatory reason, and spendable")
 	}
 	if !final && !a.asks() {
 		wrong("not final after weeks of calm, and nobody is asked")

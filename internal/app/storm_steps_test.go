@@ -20,15 +20,15 @@ import (
 
 	"payouts/activities"
 	"payouts/internal/payout"
+	"payouts/workflows"
 )
 
-// The test environment runs activities in goroutines of real time. Here an
-// interceptor takes them over, so that they take virtual time, one after the
-// other, and can freeze in the middle while all else goes on: retries,
-// time-outs and answers that come too late are as the server's.
-
-// signalDone tells a run that one of its steps is answered.
-const signalDone = "storm-step-done"
+// The test environment would run each workflow in a world of its own, and
+// activities in goroutines of real time. Here one workflow hosts all runs, each
+// a coroutine, and an interceptor takes over what they wait for: steps take
+// virtual time, one after the other, and can freeze in the middle while all else
+// goes on. Retries, time-outs and answers that come too late are as the
+// server's.
 
 func (s *storm) worker() worker.Options {
 	return worker.Options{Interceptors: []interceptor.WorkerInterceptor{&stormInterceptor{s: s}}}
@@ -39,10 +39,7 @@ type stormInterceptor struct {
 	s *storm
 }
 
-func (i *stormInterceptor) InterceptWorkflow(ctx workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	if workflow.GetInfo(ctx).WorkflowType.Name == "storm" {
-		return next
-	}
+func (i *stormInterceptor) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
 	in := &stormInbound{s: i.s}
 	in.Next = next
 	return in
@@ -59,85 +56,115 @@ func (in *stormInbound) Init(out interceptor.WorkflowOutboundInterceptor) error 
 	return in.Next.Init(own)
 }
 
-func (in *stormInbound) ExecuteWorkflow(ctx workflow.Context, input *interceptor.ExecuteWorkflowInput) (any, error) {
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		for done := workflow.GetSignalChannel(ctx, signalDone); ; {
-			var token int
-			done.Receive(ctx, &token)
-			if st := in.s.waiting[token]; st != nil {
-				delete(in.s.waiting, token)
-				st.future.Set(st.at, st.err)
-			}
-		}
-	})
-	return in.Next.ExecuteWorkflow(ctx, input)
-}
-
 type stormOutbound struct {
 	interceptor.WorkflowOutboundInterceptorBase
 	s *storm
 }
 
-func (out *stormOutbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, o workflow.TimerOptions) workflow.Future {
-	out.s.open[workflow.GetInfo(ctx).WorkflowExecution.ID].timers++
-	return out.Next.NewTimerWithOptions(ctx, d, o)
+// oneRun is one run of a workflow, and what it cost.
+type oneRun struct {
+	id                          string
+	payout                      *followed
+	of                          func(workflow.Context, workflows.Input) (workflows.Outcome, error)
+	news                        workflow.Channel
+	killed                      bool
+	activities, timers, signals int
+}
+
+type runKey struct{}
+
+func runOf(ctx workflow.Context) *oneRun { return ctx.Value(runKey{}).(*oneRun) }
+
+// GetSignalChannelWithOptions gives each run its own news.
+func (out *stormOutbound) GetSignalChannelWithOptions(ctx workflow.Context, _ string, _ workflow.SignalChannelOptions) workflow.ReceiveChannel {
+	return runOf(ctx).news
+}
+
+// What people see and ask of a run is tested elsewhere.
+
+func (out *stormOutbound) SetQueryHandlerWithOptions(workflow.Context, string, any, workflow.QueryHandlerOptions) error {
+	return nil
+}
+
+func (out *stormOutbound) SetUpdateHandler(workflow.Context, string, any, workflow.UpdateHandlerOptions) error {
+	return nil
+}
+
+func (out *stormOutbound) UpsertTypedSearchAttributes(workflow.Context, ...temporal.SearchAttributeUpdate) error {
+	return nil
+}
+
+func (out *stormOutbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, _ workflow.TimerOptions) workflow.Future {
+	run := runOf(ctx)
+	run.timers++
+	w := out.wait(ctx, run)
+	out.s.after(d, func() { w.end(nil, nil) })
+	return w.future
 }
 
 func (out *stormOutbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
-	s := out.s
-	future, settable := workflow.NewFuture(ctx)
-	run := s.open[workflow.GetInfo(ctx).WorkflowExecution.ID]
+	run := runOf(ctx)
 	if run.activities++; run.activities > 1_000 {
 		panic("the run goes in circles")
 	}
-	s.steps++
-	st := &step{s: s, token: s.steps, name: name, in: args[0].(activities.Input), run: run, options: workflow.GetActivityOptions(ctx), future: settable}
-	s.waiting[st.token] = st
+	st := &step{s: out.s, name: name, in: args[0].(activities.Input), run: run, options: workflow.GetActivityOptions(ctx), wait: out.wait(ctx, run)}
+	out.s.after(0, st.try)
+	return st.wait.future
+}
+
+// wait is what a run waits for: until it ends, is cancelled, or the run is
+// killed.
+type wait struct {
+	run    *oneRun
+	future workflow.Future
+	set    workflow.Settable
+	over   bool
+}
+
+func (out *stormOutbound) wait(ctx workflow.Context, run *oneRun) *wait {
+	w := &wait{run: run}
+	w.future, w.set = workflow.NewFuture(ctx)
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		ctx.Done().Receive(ctx, nil)
-		if !st.over {
-			st.over = true
-			delete(s.waiting, st.token)
-			settable.SetError(temporal.NewCanceledError())
-		}
+		w.end(nil, temporal.NewCanceledError())
 	})
-	s.after(0, st.try)
-	return future
+	return w
+}
+
+func (w *wait) dead() bool { return w.over || w.run.killed }
+
+func (w *wait) end(value any, err error) {
+	if !w.dead() {
+		w.over = true
+		w.set.Set(value, err)
+	}
 }
 
 // step is an activity that a run waits for, over all its tries.
 type step struct {
 	s       *storm
-	token   int
 	name    string
 	in      activities.Input
 	run     *oneRun
 	options workflow.ActivityOptions
-	future  workflow.Settable
+	wait    *wait
 	tries   int
-	over    bool // answered, or nobody waits any more
-	at      payout.Position
-	err     error
 }
-
-// dead says that nobody waits for the answer: the server tries no more.
-func (st *step) dead() bool { return st.over || st.s.open[st.run.id] != st.run }
 
 // try hands the step to a worker.
 func (st *step) try() {
-	if st.dead() {
+	if st.wait.dead() { // the server tries no more
 		return
 	}
 	st.tries++
 	w := st.s.begin(st.name, st.in, st.run.payout)
 	w.answer = func(at payout.Position, err error) {
 		switch {
-		case w.late || st.dead():
+		case w.late:
 		case err != nil:
 			st.again(err)
 		default:
-			st.at = at
-			st.answered()
+			st.wait.end(at, nil)
 		}
 	}
 	w.resume()
@@ -156,17 +183,9 @@ func (st *step) try() {
 	})
 }
 
-func (st *step) answered() {
-	st.over = true
-	_ = st.s.env.SignalWorkflowByID(st.run.id, signalDone, st.token)
-}
-
 // again tries once more after the pause that the policy or the error sets, or
 // tells the run that the error is final.
 func (st *step) again(err error) {
-	if st.dead() {
-		return
-	}
 	policy := st.options.RetryPolicy
 	pause := policy.InitialInterval
 	for range st.tries - 1 {
@@ -177,8 +196,7 @@ func (st *step) again(err error) {
 	}
 	if said := new(temporal.ApplicationError); errors.As(err, &said) {
 		if said.NonRetryable() {
-			st.err = err
-			st.answered()
+			st.wait.end(nil, err)
 			return
 		}
 		if said.NextRetryDelay() > 0 {

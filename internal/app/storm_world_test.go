@@ -53,9 +53,9 @@ type storm struct {
 	payouts []*followed
 	open    map[string]*oneRun // by workflow id
 	runs    []*oneRun          // all there ever were
-	steps   int                // tokens of steps so far
-	waiting map[int]*step      // whose answers a run is waiting for
-	work    *work              // what runs now
+	begun   []*oneRun          // that the host is to begin
+	hosting workflow.Context
+	work    *work // what runs now
 	frozen  []*work
 	lookAt  time.Time // when the simulator is looked at next
 	calm    time.Time // since then; zero: not yet
@@ -88,13 +88,6 @@ type followed struct {
 	told    map[string]time.Time // provider id and type of an event → when the last one of those that we took was sent
 }
 
-// oneRun is one run of a workflow, and what it cost.
-type oneRun struct {
-	id                          string
-	payout                      *followed
-	activities, timers, signals int
-}
-
 const (
 	stormPlayer = "ada"
 	stormCaller = "game"
@@ -118,7 +111,7 @@ func stormTiming() payout.Timing {
 // notices.
 func brew(t tester, sc script, spoil ...func(*storm)) *storm {
 	t.Helper()
-	s := &storm{t: t, script: sc, open: map[string]*oneRun{}, waiting: map[int]*step{}}
+	s := &storm{t: t, script: sc, open: map[string]*oneRun{}}
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	s.env = suite.NewTestWorkflowEnvironment()
@@ -257,10 +250,8 @@ func (s *storm) after(d time.Duration, do func()) {
 	}, max(d, least))
 }
 
-// least is how far apart in virtual time things are that follow from each
-// other. While it starts a run, the test environment lets timers fire by the
-// real time: none may be so near that it fires then.
-const least = 100 * time.Millisecond
+// least is what anything takes in virtual time.
+const least = 10 * time.Millisecond
 
 // follow brings the simulator to our time, takes what it sent to the post
 // office, and sees to it that it is looked at when its next thing happens.
@@ -295,9 +286,7 @@ func (s *storm) payout(id payout.ID) *followed {
 // blow lets it all happen.
 func (s *storm) blow() {
 	s.env.SetWorkerOptions(s.worker())
-	workflows.Register(s.env, &s.parts, &s.sweeps)
-	workflows.RegisterProvider(s.env, &s.parts)
-	s.env.RegisterWorkflowWithOptions(s.root, workflow.RegisterOptions{Name: "storm"})
+	s.env.RegisterWorkflowWithOptions(s.host, workflow.RegisterOptions{Name: "storm"})
 	_, _, err := s.books.Credit(context.Background(), payout.Movement{Caller: stormCaller, IdempotencyKey: "won", PlayerID: stormPlayer,
 		Money: payout.Money{Minor: stormCredit, Currency: "GBP"}, Reason: "won"})
 	s.must(err)
@@ -368,27 +357,24 @@ func (s *storm) accept(n int, l life) {
 	}
 	s.must(s.Start(ctx, payout.Due{ID: p.id, Kind: p.kind, Status: payout.StatusAccepted}))
 	if l.Twin {
-		s.start(kindOfRun(p.kind, false), "twin/"+string(p.id), p)
+		s.start("twin/"+string(p.id), p, lifeOf(p.kind))
 	}
 }
 
-func kindOfRun(kind payout.Kind, late bool) string {
-	switch {
-	case late:
-		return workflows.LateWordWorkflow
-	case kind == payout.KindRefund:
-		return workflows.RefundWorkflow
+func lifeOf(kind payout.Kind) func(workflow.Context, workflows.Input) (workflows.Outcome, error) {
+	if kind == payout.KindRefund {
+		return workflows.Refund
 	}
-	return workflows.PayoutWorkflow
+	return workflows.Payout
 }
 
 // Start begins a run unless one is open, as workflows.Client does.
 func (s *storm) Start(_ context.Context, d payout.Due) error {
-	id := workflows.ID(d.Kind, d.ID)
 	if d.Late() {
-		id = workflows.LateID(d.Kind, d.ID)
+		s.start(workflows.LateID(d.Kind, d.ID), s.payout(d.ID), workflows.LateWord)
+	} else {
+		s.start(workflows.ID(d.Kind, d.ID), s.payout(d.ID), lifeOf(d.Kind))
 	}
-	s.start(kindOfRun(d.Kind, d.Late()), id, s.payout(d.ID))
 	return nil
 }
 
@@ -413,68 +399,54 @@ func (s *storm) wakeUp() {
 		}
 		if run := s.open[id]; run != nil {
 			run.signals++
-		}
-		if err := s.env.SignalWorkflowByID(id, workflows.SignalNews, workflows.News{InboxID: w.InboxID}); err != nil {
+			run.news.SendAsync(workflows.News{InboxID: w.InboxID})
+		} else {
 			s.tell("nobody to wake about %s", s.name(w.PayoutID))
 		}
 	}
 }
 
-// begun is what the root is told to begin; nothing: to end.
-type begun struct {
-	Workflow string
-	ID       string
-	Payout   payout.ID
-	Kind     payout.Kind
-	Lives    time.Duration
-}
-
-func (s *storm) start(workflow, id string, p *followed) {
-	if s.open[id] != nil || s.done {
+// start has the host begin a run, unless one is open.
+func (s *storm) start(id string, p *followed, of func(workflow.Context, workflows.Input) (workflows.Outcome, error)) {
+	if s.open[id] != nil {
 		return
 	}
-	b := begun{Workflow: workflow, ID: id, Payout: p.id, Kind: p.kind, Lives: 999 * 24 * time.Hour}
+	run := &oneRun{id: id, payout: p, of: of, news: workflow.NewBufferedChannel(s.hosting, 100_000)}
+	s.open[id] = run
+	s.runs, s.begun = append(s.runs, run), append(s.begun, run)
+	s.tell("P%d: a run begins: %s", p.n+1, strings.TrimSuffix(id, string(p.id)))
 	if p.lives < len(p.Runs) && s.calm.IsZero() {
-		b.Lives = p.Runs[p.lives]
+		s.after(p.Runs[p.lives], func() { s.kill(run) })
 	}
 	p.lives++
-	s.open[id] = &oneRun{id: id, payout: p}
-	s.runs = append(s.runs, s.open[id])
-	s.tell("P%d: a run begins: %s", p.n+1, strings.TrimSuffix(id, string(p.id)))
-	s.env.SignalWorkflow("start", b)
 }
 
-// root hosts the runs as its children.
-func (s *storm) root(ctx workflow.Context) error {
-	for starts := workflow.GetSignalChannel(ctx, "start"); ; {
-		var b begun
-		if starts.Receive(ctx, &b); b.ID == "" {
-			return nil
-		}
-		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID: b.ID, TaskQueue: workflows.QueuePayouts, WorkflowRunTimeout: b.Lives,
-		}), b.Workflow, workflows.Input{PayoutID: b.Payout, Kind: b.Kind})
-		if err := child.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
-			s.blame("run %s did not begin: %v", b.ID, err)
-			continue
-		}
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			if err := child.Get(ctx, nil); !s.done {
-				s.ended(s.open[b.ID], err)
-			}
-		})
+func (s *storm) kill(run *oneRun) {
+	if s.open[run.id] == run {
+		s.tell("P%d: its run is killed", run.payout.n+1)
+		run.killed = true
+		delete(s.open, run.id)
 	}
 }
 
-func (s *storm) ended(run *oneRun, err error) {
-	delete(s.open, run.id)
-	switch {
-	case err == nil:
-		s.tell("P%d: its run is over", run.payout.n+1)
-	case strings.Contains(err.Error(), "deadline exceeded"):
-		s.tell("P%d: its run is killed", run.payout.n+1)
-	default:
-		s.blame("P%d: its run ended with %v", run.payout.n+1, err)
+// host is the one workflow of the test environment: all runs are coroutines of
+// it.
+func (s *storm) host(ctx workflow.Context) error {
+	s.hosting = ctx
+	for {
+		if err := workflow.Await(ctx, func() bool { return s.done || len(s.begun) > 0 }); err != nil || s.done {
+			return err
+		}
+		run := s.begun[0]
+		s.begun = s.begun[1:]
+		workflow.Go(workflow.WithValue(ctx, runKey{}, run), func(ctx workflow.Context) {
+			_, err := run.of(ctx, workflows.Input{PayoutID: run.payout.id, Kind: run.payout.kind})
+			delete(s.open, run.id)
+			s.tell("P%d: its run is over", run.payout.n+1)
+			if err != nil {
+				s.blame("P%d: its run ended with %s", run.payout.n+1, plain(err))
+			}
+		})
 	}
 }
 
@@ -553,7 +525,6 @@ func (s *storm) calmDown() {
 	s.after(at, func() {
 		s.judge()
 		s.done = true
-		s.env.SignalWorkflow("start", begun{})
 	})
 }
 

@@ -196,6 +196,24 @@ func Variables() []Variable {
 				return nil
 			}},
 
+		{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Programs: all,
+			Meaning: "the collector that takes traces by OTLP over HTTP, such as `http://127.0.0.1:4318`; without it none are made. Every other `OTEL_…` variable is read as the OpenTelemetry SDK reads it: OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_HEADERS and so on",
+			read: func(c *Config, s string) error {
+				err := webAddress(s, &c.TracesURL)
+				c.TracesURL = strings.TrimRight(c.TracesURL, "/") + "/v1/traces"
+				return err
+			}},
+		{Name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Programs: all,
+			Meaning: "the same by its whole URL, such as `http://127.0.0.1:4318/v1/traces`, where that is another", read: func(c *Config, s string) error { return webAddress(s, &c.TracesURL) }},
+		{Name: "OTEL_EXPORTER_OTLP_PROTOCOL", Default: "http/protobuf", Programs: all,
+			Meaning: "how the collector is spoken to; there is one way",
+			read: func(_ *Config, s string) error {
+				if s != "http/protobuf" {
+					return fmt.Errorf("%q: want http/protobuf, and the collector's port for it (mostly 4318)", s)
+				}
+				return nil
+			}},
+
 		{Name: "TEMPORAL_ADDRESS", Default: "localhost:7233", Programs: all, Meaning: "where Temporal's frontend is"},
 		{Name: "TEMPORAL_NAMESPACE", Default: "default", Programs: all, Meaning: "the Temporal namespace"},
 		{Name: "TEMPORAL_DEPLOYMENT_NAME", Programs: onlyWorker, Meaning: "the worker deployment whose builds Temporal tells apart, such as `payouts`; with TEMPORAL_WORKER_BUILD_ID. " +

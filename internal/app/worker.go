@@ -46,13 +46,18 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 		return err
 	}
 	defer admin.Close()
+	traces, err := newTracing(ctx, c, Worker, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
 	metrics := NewMetrics(time.Now)
-	books, err := openLedger(ctx, c, metrics, log)
+	books, err := openLedger(ctx, c, metrics, traces, log)
 	if err != nil {
 		return err
 	}
 	defer books.Close()
-	provider, err := newProvider(c, 0, metrics, log)
+	provider, err := newProvider(c, 0, metrics, traces, log)
 	if err != nil {
 		return err
 	}
@@ -64,7 +69,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := dialTemporal(c, metrics, log)
+	temporal, err := dialTemporal(c, metrics, traces, log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +80,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 		payouts: &activities.Payouts{Ledger: books, Provider: provider},
 		config:  c, log: log, metrics: metrics,
 	}
-	w.sweeper = &activities.Sweeper{Ledger: books, Runs: w.runs, Log: log, Swept: func(done activities.Swept) {
+	w.sweeper = &activities.Sweeper{Ledger: books, Runs: traces.runs(w.runs, books), Log: log, Swept: func(done activities.Swept) {
 		w.swept.Store(time.Now().UnixNano())
 		metrics.Swept(done)
 	}}

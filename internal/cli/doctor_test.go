@@ -211,6 +211,14 @@ func nobody(t *testing.T) string {
 	return closed.Addr().String()
 }
 
+// collector is where one that takes traces answers with this status.
+func collector(t *testing.T, status int) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // ofProvider are the checks that need a token.
 const ofProvider = "scope skipped, signature skipped, merchant_accounts skipped"
 
@@ -271,6 +279,7 @@ func TestDoctor(t *testing.T) {
 			"scope              the API takes the token; 2 merchant accounts…/test-signature takes our signature…" +
 			"EUR has €0.01 available (€0.01 current); GBP has £1,234.56 available…holds keys on P-521…clock              agrees…" +
 			"refuses an unsigned event\n                           → in the Console the webhook URI must lead to POST /webhooks/truelayer…" +
+			"traces             off: OTEL_EXPORTER_OTLP_ENDPOINT is not set…" +
 			"has namespace default; closed runs are kept for 72h…all 6 are registered…sweep fires each 1m, last at 2026-"},
 
 		"wrong secret": {func(p *practice) {
@@ -309,6 +318,12 @@ func TestDoctor(t *testing.T) {
 		"gateway is another": {func(p *practice) { p.gateway = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) } }, 1, "gateway failed",
 			"with 404, not 401…→ GATEWAY_ADDR"},
 
+		"no collector":       {set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+nobody(t)), 0, "traces warning", "/v1/traces did not take a span: …→ OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"collector says no":  {set("OTEL_EXPORTER_OTLP_ENDPOINT", collector(t, http.StatusUnauthorized)), 0, "traces warning", "did not take a span: …401…→ OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"collector is there": {set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector(t, http.StatusOK)+"/v1/traces"), 0, "", "traces             http://…/v1/traces took a span"},
+		"collector by gRPC": {set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), 2, "configuration failed, database skipped, token skipped, " + ofProvider +
+			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped", "OTEL_EXPORTER_OTLP_PROTOCOL: \"grpc\": want http/protobuf"},
+
 		"Temporal absent": {set("TEMPORAL_ADDRESS", nobody(t)), 1, "temporal failed, search_attributes skipped, schedule skipped",
 			"does not answer: …→ TEMPORAL_ADDRESS: name a Temporal server that runs…skipped  schedule           temporal failed"},
 		"namespace unknown": {set("TEMPORAL_NAMESPACE", "payouts"), 1, "temporal failed, search_attributes skipped, schedule skipped",
@@ -327,14 +342,14 @@ func TestDoctor(t *testing.T) {
 
 		"configuration mistaken": {func(p *practice) {
 			maps.Copy(p.environment, map[string]string{"DATABASE_URL": "", "TRUELAYER_SIGNING_KEY_FILE": p.environment["SEAL_KEY_FILE"], "KEY_WINDOW": "5h"})
-		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, temporal skipped, search_attributes skipped, schedule skipped",
+		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
 			"mistakes: 3\n…→ DATABASE_URL: is missing…→ KEY_WINDOW…→ TRUELAYER_SIGNING_KEY_FILE: holds no private key"},
 		"a mistake is told once": {func(p *practice) {
 			maps.Copy(p.environment, map[string]string{"TRUELAYER_CLIENT_ID": "", "TRUELAYER_AUTH_URL": "", "TRUELAYER_JWKS_URL": ""})
-		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, temporal skipped, search_attributes skipped, schedule skipped",
+		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
 			"mistakes: 3\n"},
 		"sandbox and live mixed": {set("TRUELAYER_API_URL", "https://api.truelayer.com"), 2, "configuration failed, database skipped, token skipped, " + ofProvider +
-			", webhook_keys skipped, clock skipped, gateway skipped, temporal skipped, search_attributes skipped, schedule skipped",
+			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
 			"mistakes: 1\n…→ TRUELAYER_API_URL, TRUELAYER_AUTH_URL, TRUELAYER_JWKS_URL: sandbox and live are mixed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -379,7 +394,7 @@ func TestDoctorJSON(t *testing.T) {
 		}
 		r := p.examine("--json")
 		var e app.Examination
-		if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.code != test.code || e.OK != test.ok || len(e.Findings) != 12 {
+		if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.code != test.code || e.OK != test.ok || len(e.Findings) != 13 {
 			t.Errorf("%s: exits %d, %v: %s", test.name, r.code, err, r.out)
 		}
 		for _, f := range e.Findings {

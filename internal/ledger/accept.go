@@ -85,6 +85,9 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 		if err := r.insert(ctx); err != nil {
 			return err
 		}
+		if err := r.traced(ctx); err != nil {
+			return err
+		}
 		if err := r.begin(ctx, 1); err != nil {
 			return err
 		}
@@ -99,6 +102,7 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 			return err
 		}
 		p = r.view()
+		r.moved()
 		return r.tell(ctx)
 	})
 	return p, replayed, err

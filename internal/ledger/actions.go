@@ -196,16 +196,16 @@ func (r *row) unfreeze(ctx context.Context, a attempt, evidenceID string) (strin
 // openExposure is an attempt whose exposure nobody made good; 0 for none.
 func (r *row) openExposure(ctx context.Context) (number int, err error) {
 	err = r.t.row(ctx, `SELECT COALESCE(MIN(attempt), 0) FROM transactions e WHERE payout_id = ? AND kind = ?
-		AND NOT EXISTS (SELECT 1 FROM transactions g WHERE g.payout_id = e.payout_id AND g.attempt = e.attempt AND g.kind IN ('recover', 'adjust'))`,
+		AND NOT EXISTS (SELECT 1 FROM transactions g WHERE g.payout_id = e.payout_id AND g.attempt = e.attempt AND g.to_account = e.from_account)`,
 		string(r.id), string(KindExpose)).Scan(&number)
 	return number, err
 }
 
-// madeGood is the account from which what was paid for nothing for attempt n
-// was made good; "" while it was not.
+// madeGood is the account from which the exposure of attempt n was made good;
+// "" while it was not.
 func (r *row) madeGood(ctx context.Context, n int) (from string, err error) {
-	err = r.t.row(ctx, "SELECT COALESCE(MAX(from_account), '') FROM transactions WHERE payout_id = ? AND attempt = ? AND kind IN (?, ?)",
-		string(r.id), n, string(KindRecover), string(KindAdjust)).Scan(&from)
+	err = r.t.row(ctx, "SELECT COALESCE(MAX(from_account), '') FROM transactions WHERE payout_id = ? AND attempt = ? AND kind IN (?, ?) AND to_account = ?",
+		string(r.id), n, string(KindRecover), string(KindAdjust), houseExposure).Scan(&from)
 	return from, err
 }
 
@@ -258,63 +258,85 @@ func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
 		}
 		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
 	}
-	number, err = r.overpaid(ctx)
-	if err != nil || number == 0 {
-		return nil, err
-	}
-	return &adjustment{number, houseFees, merchantAccount(r.merchant), "was paid once more by the provider; the house bears it"}, nil
+	return r.paidTooOften(ctx)
 }
 
-// overpaid is an attempt whose second payout was executed, where the provider
-// paid more often than the books say; 0 for none.
-func (r *row) overpaid(ctx context.Context) (number int, err error) {
+// paidTooOften finds what the house bears, or bears no more, because the
+// provider paid one attempt more than once; nil for nothing.
+func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	if r.moneyAt == payout.MoneyHeld {
-		return 0, nil
+		return nil, nil
 	}
 	attempts, err := r.attempts(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	doubles, err := r.doubles(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	paid := 0
+	paid, again := 0, map[int]int{} // payments that left; those of further payouts, by attempt
 	for _, a := range attempts {
 		last, err := r.lastVerdict(ctx, a.number, a.providerID)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if last == payout.VerdictExecuted {
 			paid++
 		}
 	}
 	for _, d := range doubles {
-		if d.status != doubleExecuted {
-			continue
-		}
-		paid++
-		if from, err := r.madeGood(ctx, d.attempt); err != nil {
-			return 0, err
-		} else if from == "" {
-			number = d.attempt
+		if d.status == doubleExecuted {
+			paid++
+			again[d.attempt]++
 		}
 	}
-	var booked int
-	err = r.t.row(ctx, "SELECT COALESCE(SUM(CASE ? WHEN to_account THEN 1 WHEN from_account THEN -1 ELSE 0 END), 0) FROM transactions WHERE payout_id = ?",
-		merchantAccount(r.merchant), string(r.id)).Scan(&booked)
-	if paid <= booked {
-		number = 0
+	merchant, booked, borne := merchantAccount(r.merchant), 0, map[int]int{} // by the books
+	rows, err := r.t.rows(ctx, "SELECT attempt, from_account, to_account FROM transactions WHERE payout_id = ?", string(r.id))
+	if err := each(rows, err, func(rows *sql.Rows) error {
+		var n int
+		var from, to string
+		err := rows.Scan(&n, &from, &to)
+		switch merchant {
+		case to:
+			booked++
+		case from:
+			booked--
+		}
+		switch houseFees {
+		case from:
+			borne[n]++
+		case to:
+			borne[n]--
+		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
-	return number, err
+	for _, a := range attempts {
+		writtenOff := 0
+		if from, err := r.madeGood(ctx, a.number); err != nil {
+			return nil, err
+		} else if from == houseFees {
+			writtenOff = 1
+		}
+		switch n := a.number; {
+		case paid > booked && again[n] > borne[n]-writtenOff:
+			return &adjustment{n, houseFees, merchant, "was paid once more by the provider; the house bears it"}, nil
+		case paid < booked && borne[n] > 0:
+			return &adjustment{n, merchant, houseFees, "came back to the merchant account; the house bears it no more"}, nil
+		}
+	}
+	return nil, nil
 }
 
 // lastVerdict is the last that was heard, or decided by people, of one of the
 // provider's payouts: executed, failed, or VerdictWait for neither.
 func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
-	var status string // money that came in has no id
+	var status string // money that came in has no id, and is back whatever a GET says
 	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
-		ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`, string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+		ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
+		string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

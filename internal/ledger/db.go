@@ -39,7 +39,8 @@ type Options struct {
 	Now    func() time.Time                                       // nil: time.Now
 	Logger *zap.Logger                                            // nil: none
 
-	Observe func(Attempted) // told of each transaction when it has ended; nil: nobody. It must not block
+	Observe func(Attempted)              // told of each transaction when it has ended; nil: nobody. It must not block
+	Trace   func(context.Context) string // the W3C traceparent that a request is under, kept with what it asks for; "", nil: none
 }
 
 // Attempted is one transaction that committed, or was given up.
@@ -48,6 +49,15 @@ type Attempted struct {
 	Tries int           // from 1; more where others were at the same rows
 	Took  time.Duration // all tries and the pauses between them
 	Err   error         // nil: committed
+	Moved []Moved       // by what committed
+}
+
+// Moved is a payout or refund that came into a status.
+type Moved struct {
+	Kind   payout.Kind
+	Status payout.Status
+	Reason payout.Reason
+	Age    time.Duration // since it was accepted
 }
 
 // Ledger is open books. It is safe for concurrent use, also by several
@@ -64,12 +74,13 @@ type Ledger struct {
 	log    *zap.Logger
 
 	observe func(Attempted)
+	trace   func(context.Context) string
 }
 
 // Open opens the books and brings their schema up to date, under a lock for
 // which other programs that start at the same time wait.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
-	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe}
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe, trace: o.Trace}
 	if l.seal == nil || l.encode == nil {
 		return nil, errors.New("open ledger: Seal and Encode are required")
 	}
@@ -268,8 +279,9 @@ func (d dialect) again(err error) bool {
 // tx is a transaction in the dialect of its database.
 type tx struct {
 	*sql.Tx
-	d   dialect
-	now time.Time // one moment for all that one transaction writes
+	d     dialect
+	now   time.Time // one moment for all that one transaction writes
+	moved *[]Moved
 }
 
 func (t tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -292,9 +304,9 @@ func (t tx) rows(ctx context.Context, query string, args ...any) (*sql.Rows, err
 // transaction was at the same rows it runs fn again, so fn keeps no state.
 func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
 	began := time.Now()
-	tries, err := l.tried(ctx, fn)
+	tries, moved, err := l.tried(ctx, fn)
 	if l.observe != nil {
-		l.observe(Attempted{op, tries, time.Since(began), err})
+		l.observe(Attempted{op, tries, time.Since(began), err, moved})
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -302,31 +314,34 @@ func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
 	return nil
 }
 
-func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, err error) {
+func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, moved []Moved, err error) {
 	const tries = 8
 	for try = 1; ; try++ {
-		if err = l.once(ctx, fn); err == nil || try == tries || !l.d.again(err) {
-			return try, err
+		if moved, err = l.once(ctx, fn); err == nil || try == tries || !l.d.again(err) {
+			return try, moved, err
 		}
 		select { // a short, growing, uneven pause, so that equals do not meet again
 		case <-ctx.Done():
-			return try, ctx.Err()
+			return try, nil, ctx.Err()
 		case <-time.After(time.Duration(1+rand.IntN(4<<try)) * time.Millisecond):
 		}
 	}
 }
 
-func (l *Ledger) once(ctx context.Context, fn func(tx) error) error {
+func (l *Ledger) once(ctx context.Context, fn func(tx) error) (moved []Moved, err error) {
 	begun, err := l.write.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer begun.Rollback() // after a commit it does nothing
 	// Cut to what is stored, so that what is written and what is read are equal.
-	if err := fn(tx{begun, l.d, l.now().UTC().Truncate(time.Microsecond)}); err != nil {
-		return err
+	if err := fn(tx{begun, l.d, l.now().UTC().Truncate(time.Microsecond), &moved}); err != nil {
+		return nil, err
 	}
-	return begun.Commit()
+	if err := begun.Commit(); err != nil {
+		return nil, err
+	}
+	return moved, nil
 }
 
 // query reads outside of transactions, from a snapshot of its own.

@@ -41,14 +41,14 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		}
 		named := map[int]bool{r.attempt: !r.final()}
 		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
-		byProvider, names := map[string]bool{}, map[int]string{}
+		byProvider, names := map[string]bool{}, map[int][]string{}
 		if err := each(rows, err, func(rows *sql.Rows) error {
 			var row, provider string
 			var attempt int
 			err := rows.Scan(&row, &attempt, &provider)
 			asking.Inbox, named[attempt], byProvider[provider] = append(asking.Inbox, row), true, true
-			if provider != "" {
-				names[attempt] = provider
+			if provider != "" && !slices.Contains(names[attempt], provider) {
+				names[attempt] = append(names[attempt], provider)
 			}
 			return err
 		}); err != nil {
@@ -61,7 +61,10 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 			if _, err := r.learn(ctx, &a); err != nil {
 				return err
 			}
-			if other := names[a.number]; a.providerID != "" && other != "" && other != a.providerID {
+			for _, other := range names[a.number] {
+				if a.providerID == "" || other == a.providerID {
+					continue
+				}
 				why := fmt.Sprintf("attempt %d has two payouts at the provider: %s and, by news, %s", a.number, a.providerID, other)
 				if err := r.doubled(ctx, a.number, other); err != nil {
 					return err
@@ -317,6 +320,11 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 			kind = payout.CaseExposure
 		}
 		return r.doubt(ctx, kind, evidenceID, why)
+	}
+	if back, err := r.paidTooOften(ctx); err != nil {
+		return err
+	} else if back != nil { // the house bore it, and has it again
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("%s: %s %s (adjust)", why, r.money, back.what))
 	}
 	if err := r.note(ctx, evidenceID, "%s", why); err != nil {
 		return err

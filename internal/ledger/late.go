@@ -106,7 +106,13 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 		switch payout.ReadVerdict(c.status) {
 		case payout.VerdictFailed: // a return
 			fresh, err = r.booked(ctx, KindSettle, a.number)
-			fresh = fresh && r.moneyAt == payout.MoneyPaid
+			if fresh = fresh && r.moneyAt == payout.MoneyPaid; fresh {
+				last, err := r.lastVerdict(ctx, a.number, a.providerID)
+				if err != nil {
+					return nil, err
+				}
+				fresh = last != payout.VerdictFailed // else it is confirmed, and a person was asked what to book
+			}
 		case payout.VerdictExecuted:
 			fresh = a.status != attemptExecuted && a.reason != payout.ReasonReturned
 		}
@@ -135,11 +141,13 @@ func (r *row) sentBack(ctx context.Context, a attempt, reason payout.Reason, evi
 		case err != nil || from == merchantAccount(r.merchant):
 			return err // known
 		case from == houseFees:
-			return r.openCase(ctx, payout.CaseContradiction, fmt.Sprintf("attempt %d was paid although the money was given back, was written off, and now its bank sent it back: the house has it again", a.number))
+			return r.openCase(ctx, payout.CaseContradiction, fmt.Sprintf("attempt %d was paid although the money was given back, was written off, and now its bank sent it back: the house has it again, and bears it no more (adjust)", a.number))
 		case from != "":
 			return r.openCase(ctx, payout.CaseContradiction, fmt.Sprintf("attempt %d was paid although the money was given back, was taken from the player again, and now its bank sent it back: the player is owed %s; credit him, then dismiss this", a.number, r.money))
 		}
 		return r.openCase(ctx, payout.CaseExposure, fmt.Sprintf("attempt %d was paid although the money was given back, and its bank sent it back: nothing is lost, and the exposure is to be taken off the books (adjust)", a.number))
+	case r.moneyAt == payout.MoneyReturned && reason == payout.ReasonBlocked:
+		return r.spendable(ctx, a, evidenceID)
 	case r.moneyAt != payout.MoneyPaid:
 		return nil // booked
 	}
@@ -159,6 +167,19 @@ func (r *row) sentBack(ctx context.Context, a attempt, reason payout.Reason, evi
 	}
 	r.next(payout.StepReturn, 0)
 	return r.note(ctx, evidenceID, "sent back by the bank after it was executed")
+}
+
+// spendable asks a person, once, about money that the player has back, and that
+// the provider calls blocked now: a machine takes nothing from a player.
+func (r *row) spendable(ctx context.Context, a attempt, evidenceID string) error {
+	var unfrozen int // two people decided it already
+	err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions WHERE payout_id = ? AND kind = ?", string(r.id), string(KindUnfreeze)).Scan(&unfrozen)
+	if err != nil || unfrozen > 0 || r.reason == payout.ReasonBlocked {
+		return err
+	}
+	r.reason = payout.ReasonBlocked
+	return r.doubt(ctx, payout.CaseContradiction, evidenceID,
+		fmt.Sprintf("attempt %d was sent back and is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
 }
 
 // paidAgain: the provider said that the bank sent it back, which is booked, and

@@ -131,7 +131,16 @@ func (r *row) lineReturn(ctx context.Context, a attempt, line payout.Line, asked
 	if err != nil {
 		return err
 	}
-	return r.sentBack(ctx, a, payout.ReasonReturned, evidenceID)
+	reason := payout.ReasonReturned // a statement tells none
+	var blocked int
+	if err := r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND attempt = ? AND claimed_status = ? AND failure_reason = ?",
+		string(r.id), a.number, payout.ProviderFailed, string(payout.ReasonBlocked)).Scan(&blocked); err != nil {
+		return err
+	}
+	if blocked > 0 { // by signed news
+		reason = payout.ReasonBlocked
+	}
+	return r.sentBack(ctx, a, reason, evidenceID)
 }
 
 func (r *row) lineEvidence(ctx context.Context, a attempt, line payout.Line, status string, reason payout.Reason, asked time.Time) (string, error) {

@@ -1,7 +1,5 @@
 package ledger_test
 
-import "cmp"
-
 // The rules of our books in the model: what each call comes to. They are the
 // design's words, once more and shorter.
 
@@ -83,9 +81,7 @@ func (m model) answered(s *modelState, n, i int8, a payoutAnswer) {
 		}
 	case answerNotSent:
 		t.Sends[i] = noSend
-		if !m.behind.notSent {
-			b.nothingSent(n)
-		}
+		b.nothingSent(n)
 	case answerUnknown:
 		t.Sends[i] = sendUnknown
 		if m.makes(creditOnError) && t.End == endOpen && !t.Known {
@@ -114,8 +110,7 @@ func (m model) answered(s *modelState, n, i int8, a payoutAnswer) {
 // nothing to ask a person, nor ever too old to be sent.
 func (b *modelBooks) nothingSent(n int8) {
 	t := b.Try[n]
-	asked := b.Step == toLook || b.Step == toPark && b.Asks == askUnknown || b.Status == isParked && b.Cases&askUnknown != 0
-	if t.Known || t.End != endOpen || t.unresolved() > 0 || !asked || b.paidBeside(n) {
+	if t.Known || t.End != endOpen || t.unresolved() > 0 || !b.doubtsSends() || b.paidBeside(n) {
 		return
 	}
 	b.Step = toCreate
@@ -178,7 +173,7 @@ func (m model) asks(s modelState, add func(modelMove, modelState)) {
 		if s.World.Truth[b.Latest].Is != thereNot {
 			looks = append(looks, showsPayout)
 		}
-	case b.Money == moneyPaid && b.Asking && (b.Try[0].Noted | b.Try[1].Noted).has(claimsFailed) && b.First != claimsExecuted:
+	case b.Money == moneyPaid && b.Asking && (b.Try[0].Noted | b.Try[1].Noted).has(claimsFailed):
 		looks = []lookedUp{showsNothing}
 		for n, t := range s.World.Truth {
 			if t.back() {
@@ -272,7 +267,7 @@ func (b *modelBooks) judge(m model, said [2]modelWord, inbox [2]newsClaims, hear
 	if heard.Looked == showsReturn {
 		said[heard.Attempt] = saysReturned
 	}
-	b.note(m, was, inbox, said)
+	b.note(was, inbox, said, heard)
 }
 
 // hear: one word about one attempt.
@@ -392,6 +387,8 @@ func (b *modelBooks) sentBack(m model, n int8, w modelWord) {
 	case b.Step == toReturn:
 	case b.Booked&(bookedExpose1<<n) != 0:
 		b.Cases |= askExposure // it came back to the house
+	case b.Money == moneyReturned && w == saysBlocked: // spendable, and should not be
+		b.Cases |= askContradiction
 	case b.Money != moneyPaid:
 	case b.paidBeside(n):
 		b.doubt(askContradiction)
@@ -406,7 +403,7 @@ func (b *modelBooks) sentBack(m model, n int8, w modelWord) {
 // note keeps what signed news says and nobody confirms yet. A closed payout is
 // asked about while there is such news, until RETURN_ASK_FOR is over; then a
 // person is asked.
-func (b *modelBooks) note(m model, was payoutStatus, inbox [2]newsClaims, said [2]modelWord) {
+func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWord, heard modelMove) {
 	var fresh newsClaims
 	for n := range b.Try {
 		t := &b.Try[n]
@@ -416,7 +413,15 @@ func (b *modelBooks) note(m model, was payoutStatus, inbox [2]newsClaims, said [
 		}
 		exposed := b.Booked&(bookedExpose1<<n) != 0
 		mayComeBack := t.End == endExecuted && !exposed && (b.Money == moneyHeld || b.Money == moneyPaid)
-		if t.End != endOpen && !mayComeBack || said[n].failed() && !m.behind.asksOn {
+		switch {
+		case heard.Looked == showsReturn && heard.Attempt == int8(n):
+			t.Back = backByStatement
+		case said[n].failed() && t.Back == notBack:
+			t.Back = backByWord
+		case said[n] == saysExecuted && t.Back == backByWord:
+			t.Back = notBack
+		}
+		if t.End != endOpen && !mayComeBack || t.Back != notBack {
 			t.Noted &^= claimsFailed
 		}
 		fresh |= inbox[n] & t.Noted
@@ -424,15 +429,8 @@ func (b *modelBooks) note(m model, was payoutStatus, inbox [2]newsClaims, said [
 	if !b.Status.final() || b.Step != toDone && b.Step != toAsk {
 		return
 	}
-	begins := fresh != 0 || !was.final()
-	if m.behind.settles {
-		begins = fresh != 0 && (was.final() || was == isParked || (inbox[0]|inbox[1]).has(claimsFailed)) || b.Status == isFailed && !was.final()
-	}
-	if begins && !b.Asking {
+	if begins := fresh != 0 || !was.final(); begins && !b.Asking {
 		b.Asking, b.Aged = true, false
-		if m.behind.looks {
-			b.First = cmp.Or(b.Try[0].Noted&claimsExecuted, b.Try[0].Noted&claimsFailed, b.Try[1].Noted&claimsExecuted, b.Try[1].Noted&claimsFailed)
-		}
 	}
 	switch {
 	case b.Asking && b.Aged && b.noted():
@@ -488,7 +486,7 @@ func (m model) release(b *modelBooks) {
 	}
 	was := b.Status
 	b.Status, b.Money, b.Booked = isFailed, moneyReleased, b.Booked|bookedRelease
-	b.over(m, was)
+	b.over(was)
 }
 
 // freeze: held → frozen, and compliance is asked.
@@ -498,7 +496,7 @@ func (m model) freeze(b *modelBooks) {
 	}
 	was := b.Status
 	b.Status, b.Money, b.Booked, b.Cases = isFailed, moneyFrozen, b.Booked|bookedFreeze, b.Cases|askBlocked
-	b.over(m, was)
+	b.over(was)
 }
 
 // giveBack: merchant → available, or → frozen under a regulatory stop. What
@@ -507,9 +505,7 @@ func (m model) giveBack(b *modelBooks) {
 	was := b.Status
 	if b.paidBeside(b.Latest) {
 		b.doubt(askContradiction)
-		if b.Step = toDone; !m.behind.settles {
-			b.over(m, was)
-		}
+		b.over(was)
 		return
 	}
 	b.Status, b.Money, b.Booked = isReturned, moneyReturned, b.Booked|bookedSettle|bookedReturn
@@ -517,17 +513,13 @@ func (m model) giveBack(b *modelBooks) {
 		b.Money = moneyFrozen // spendable by nobody before compliance says so
 	}
 	b.Cases &^= askReturn
-	b.over(m, was)
+	b.over(was)
 }
 
 // over ends what our side does, unless signed news says otherwise.
-func (b *modelBooks) over(m model, was payoutStatus) {
+func (b *modelBooks) over(was payoutStatus) {
 	b.Step = toDone
-	if m.behind.settles && b.Status == isReturned {
-		b.Asking = false
-		return
-	}
-	b.note(m, was, [2]newsClaims{}, [2]modelWord{})
+	b.note(was, [2]newsClaims{}, [2]modelWord{}, modelMove{})
 }
 
 // park: a person decides.

@@ -35,11 +35,10 @@ type modelBooks struct {
 	Try     [2]modelTry
 	Cases   caseKinds // open
 	Booked  bookings
-	Rested  bool       // the rest before the next attempt is over
-	Stale   bool       // the next attempt is to be sent, and the one before was asked about long ago
-	Asking  bool       // signed news says otherwise than the closed books, and the provider is asked on
-	First   newsClaims // what they were first (only where the ledger is behind)
-	Aged    bool       // for RETURN_ASK_FOR
+	Rested  bool // the rest before the next attempt is over
+	Stale   bool // the next attempt is to be sent, and the one before was asked about long ago
+	Asking  bool // signed news says otherwise than the closed books, and the provider is asked on
+	Aged    bool // for RETURN_ASK_FOR
 	Lagging modelReading
 }
 
@@ -52,7 +51,18 @@ type modelTry struct {
 	Over   bool       // KEY_WINDOW has passed since the first send that may have arrived
 	Unread newsClaims // signed news that no step has read
 	Noted  newsClaims // signed news that was read, and that the provider does not confirm yet
+	Back   wayBack    // of an executed attempt: how it was last heard that it came back
 }
+
+// wayBack is who said that money came back. What a GET says may be taken back;
+// what came into the account did.
+type wayBack int8
+
+const (
+	notBack wayBack = iota
+	backByWord
+	backByStatement
+)
 
 // modelReading is a run that asked the provider and then lagged: it will judge
 // what it heard then.
@@ -347,15 +357,6 @@ type model struct {
 	oneClaim bool   // only one piece of news at a time waits for an answer
 
 	mistake string // one rule is left out, to see that a law notices
-	behind  modelBehind
-}
-
-// modelBehind are rules that can be left to later.
-type modelBehind struct {
-	settles bool // what news said before a payout was settled, or returned, is not asked about when it is
-	notSent bool // that all sends turn out as not sent does not lead back from a person
-	looks   bool // the statement is asked about a return only where that was the first news
-	asksOn  bool // a return that a person is asked about is asked about as unconfirmed, too
 }
 
 func (m model) makes(mistake string) bool { return m.mistake == mistake }
@@ -559,7 +560,17 @@ func (s *modelState) window() {
 	}
 	b.minute()
 	b.Lagging.Long = b.Lagging.Is
-	b.Stale = b.Latest == 1 && b.Step == toCreate && b.Try[0].Known
+	b.Stale = b.Latest == 1 && b.maySend() && b.Try[0].Known
+}
+
+// maySend: the latest attempt is to be sent, or may be when it turns out that no
+// request of it left.
+func (b *modelBooks) maySend() bool { return b.Step == toCreate || b.doubtsSends() }
+
+// doubtsSends: only whether a send arrived is asked, of the statement or of a
+// person.
+func (b *modelBooks) doubtsSends() bool {
+	return b.Cases&askContradiction == 0 && (b.Step == toLook || b.Step == toPark && b.Asks == askUnknown || b.Status == isParked && b.Cases&askUnknown != 0)
 }
 
 func (b *modelBooks) noted() bool { return b.Try[0].Noted|b.Try[1].Noted != 0 }
@@ -569,6 +580,9 @@ func (s modelState) tidy() modelState {
 	b := &s.Books
 	for n := range b.Try {
 		t := &b.Try[n]
+		if t.End != endExecuted || b.Money != moneyHeld && b.Money != moneyPaid {
+			t.Back = notBack
+		}
 		for i, row := range t.Sends {
 			if (t.Known || t.End != endOpen) && row != sendOpen {
 				t.Sends[i] = noSend
@@ -591,14 +605,14 @@ func (s modelState) tidy() modelState {
 	if b.Step != toRest {
 		b.Rested = false
 	}
-	if b.Step != toCreate {
+	if !b.maySend() {
 		b.Stale = false
 	}
 	if b.Step != toPark && b.Step != toLook {
 		b.Asks = 0
 	}
 	if !b.Asking {
-		b.Aged, b.First = false, 0
+		b.Aged = false
 	}
 	return s
 }

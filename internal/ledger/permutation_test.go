@@ -45,7 +45,6 @@ func TestOrderOfNewsChangesNothing(t *testing.T) {
 			statement: true,
 			events:    []newsEvent{{1, newsSaid{payout.ProviderExecuted, ""}}, {1, newsSaid{payout.ProviderFailed, payout.ReasonReturned}}, {1, newsSaid{payout.ProviderFailed, payout.ReasonReturned}}},
 			end:       "returned returned done; attempts any; booked reserve settle return; told payout.returned; cases ",
-			later:     true,
 		},
 		"no funds, then executed": {
 			truth: []newsSaid{{payout.ProviderFailed, payout.ReasonInsufficientFunds}, {payout.ProviderExecuted, ""}},
@@ -66,9 +65,6 @@ func TestOrderOfNewsChangesNothing(t *testing.T) {
 			end:    "failed released done; attempts executed; booked reserve release expose; told payout.failed; cases exposure",
 		},
 	} {
-		if s.later && ledgerIsBehind.settles {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s.everyOrder(t)
@@ -103,7 +99,6 @@ type newsStory struct {
 	after     newsSaid   // what becomes of attempt 1 when all is over
 	events    []newsEvent
 	end       string
-	later     bool // not before the ledger asks on about what news said
 }
 
 // How the events and our runs mix.

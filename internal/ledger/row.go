@@ -162,6 +162,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		if err := r.tell(ctx); err != nil {
 			return payout.Position{}, err
 		}
+		r.moved()
 		r.was, r.wasMoney = r.status, r.moneyAt
 	}
 	_, err := r.t.exec(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
@@ -172,6 +173,13 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		return payout.Position{}, err
 	}
 	return r.position(ctx)
+}
+
+// moved notes a status that is new, for those who count.
+func (r *row) moved() {
+	if r.status != r.was {
+		*r.t.moved = append(*r.t.moved, Moved{r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
+	}
 }
 
 // eventData is the data of payout.<status> and refund.<status>: what the game

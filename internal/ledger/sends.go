@@ -203,8 +203,45 @@ func (r *row) answered(ctx context.Context, a *attempt, send payout.Send, c payo
 		if send.Number == 1 {
 			return r.note(ctx, "", "attempt %d: sent, no answer yet (%s)", a.number, c.Detail)
 		}
+	case payout.AnswerNotSent:
+		return r.unsent(ctx, a)
 	}
-	return nil // not sent: nothing happened
+	return nil
+}
+
+// unsent: one more send turned out never to have left. When that is so of all,
+// there is nothing to ask a person: the attempt is sent.
+func (r *row) unsent(ctx context.Context, a *attempt) error {
+	asked := r.unknownOutcome() || r.step == payout.StepPark && r.parkKind == payout.CaseUnknownOutcome || r.status == payout.StatusParked
+	if !asked || a.number != r.attempt || a.closed || a.providerID != "" {
+		return nil
+	}
+	if s, err := r.sent(ctx, a.number); err != nil || s.unresolved > 0 {
+		return err
+	}
+	beside, err := r.beside(ctx, a.number)
+	if err != nil || beside != "" {
+		return err
+	}
+	var unknown, others int
+	if err := r.t.row(ctx, `SELECT COALESCE(SUM(CASE WHEN kind = ? THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN kind IN (?, ?) THEN 1 ELSE 0 END), 0) FROM cases WHERE payout_id = ? AND status = 'open'`,
+		string(payout.CaseUnknownOutcome), string(payout.CaseContradiction), string(payout.CaseMismatch), string(r.id)).Scan(&unknown, &others); err != nil {
+		return err
+	}
+	if others > 0 || r.status == payout.StatusParked && unknown == 0 {
+		return nil // a person is asked something else
+	}
+	if r.status == payout.StatusParked {
+		r.status = payout.StatusAccepted
+		if a.number > 1 {
+			r.status = payout.StatusPending
+		}
+	}
+	r.next(payout.StepCreate, 0)
+	if err := r.closeCases(ctx, payout.CaseUnknownOutcome); err != nil {
+		return err
+	}
+	return r.note(ctx, "", "attempt %d: no request of it left after all; it is sent", a.number)
 }
 
 // createdThere takes the provider's id into the attempt.

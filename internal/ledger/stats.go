@@ -21,10 +21,11 @@ type Stats struct {
 	Drift   []Drift   // values of the provider that this build does not know, the most frequent first, at most driftMost
 	Drifted map[string]int
 
-	Unmatched Waiting // events that nobody owns
-	Unread    Waiting // events of a payout that no step has read
-	Unsent    Waiting // events to the backend, neither delivered nor given up; counted up to unsentMost
-	Unsealed  Waiting // transactions without a position
+	Unmatched Waiting   // events that nobody owns
+	LastNews  time.Time // when the newest event was stored; zero: none ever
+	Unread    Waiting   // events of a payout that no step has read
+	Unsent    Waiting   // events to the backend, neither delivered nor given up; counted up to unsentMost
+	Unsealed  Waiting   // transactions without a position
 
 	Transactions int64 // with a position: all of them, but for Unsealed
 	Exposure     []payout.Money
@@ -143,6 +144,11 @@ func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 }
 
 func (l *Ledger) statsWaiting(ctx context.Context, s *Stats) error {
+	var newest int64
+	if err := l.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(received_at), 0) FROM inbox").Scan(&newest); err != nil {
+		return err
+	}
+	s.LastNews = moment(newest)
 	for _, q := range []struct {
 		into  *Waiting
 		query string

@@ -77,7 +77,7 @@ var offers = []Offer{
 	{ActionBookReturn, []CaseKind{CaseReturnUnconfirmed, CaseContradiction}, "If the bank did not send it back, the player is paid twice.", ""},
 	{ActionRecover, []CaseKind{CaseExposure}, "The player's available balance is lowered; what was paid may be in dispute.", ""},
 	{ActionAdjust, []CaseKind{CaseExposure, CaseContradiction}, "The house bears the amount; what could be recovered is written off.", ""},
-	{ActionDismiss, []CaseKind{CaseSlow, CaseMismatch, CaseContradiction, CaseExposure, CaseUnmatchedEvent, CaseUnmatchedLine, CaseReturnUnconfirmed},
+	{ActionDismiss, []CaseKind{CaseSlow, CaseMismatch, CaseContradiction, CaseExposure, CaseUnmatchedEvent, CaseUnmatchedLine, CaseReturnUnconfirmed, CaseShortage},
 		"If something was behind it, nobody looks again until there is news.", ""},
 }
 

@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
@@ -28,12 +29,12 @@ type Options struct {
 	SigningKeyPEM []byte // required: our private key on curve P-521
 	SigningKID    string // required: the id their Console shows for its public half
 
-	HTTPTimeout time.Duration     // one exchange that is not a create; default 30s, above their gateway's cut-off of 29s
-	RPS         float64           // calls per second, all calls together; default 20
-	Logger      *zap.Logger       // default: silent
-	Now         func() time.Time  // default: time.Now
-	Transport   http.RoundTripper // default: our own, which knows whether a byte of a request left
-	Observe     func(Call)        // told of each exchange when it has ended; it must not block; default: nobody
+	HTTPTimeout time.Duration               // one exchange that is not a create; default 30s, above their gateway's cut-off of 29s
+	RPS         float64                     // calls per second, all calls together; default 20
+	Logger      *zap.Logger                 // default: silent
+	Now         func() time.Time            // default: time.Now
+	Transport   http.RoundTripper           // default: our own, which knows whether a byte of a request left
+	Observe     func(context.Context, Call) // told of each exchange when it has ended; it must not block; default: nobody
 }
 
 // Client asks the provider. It is safe for use by many goroutines.
@@ -50,7 +51,7 @@ type Client struct {
 	once         http.RoundTripper // for POST: a new connection each, never a second try
 	often        http.RoundTripper // for GET, which may be repeated
 	blind        bool              // the transport is not ours: whether a byte left cannot be known
-	observe      func(Call)
+	observe      func(context.Context, Call)
 }
 
 // visible is the form of an id that can stand in headers, paths and logs.

@@ -28,7 +28,7 @@ func TestObserve(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var calls []Call
 			server := serve(t, test.answer)
-			c := newClient(t, server.URL, func(o *Options) { o.Observe = func(c Call) { calls = append(calls, c) } })
+			c := newClient(t, server.URL, func(o *Options) { o.Observe = func(_ context.Context, c Call) { calls = append(calls, c) } })
 			c.CreatePayout(context.Background(), testToken, testSend(5*time.Second))
 			if len(calls) != 1 || calls[0].Op != "create payout" || calls[0].Answer != test.create || calls[0].Status != test.status || calls[0].Took <= 0 {
 				t.Errorf("the create is told as %+v", calls)
@@ -56,7 +56,7 @@ func TestObserveNotSent(t *testing.T) {
 	address := server.URL
 	server.Close()
 	var calls []Call
-	c := newClient(t, address, func(o *Options) { o.Observe = func(c Call) { calls = append(calls, c) } })
+	c := newClient(t, address, func(o *Options) { o.Observe = func(_ context.Context, c Call) { calls = append(calls, c) } })
 	c.CreatePayout(context.Background(), testToken, testSend(5*time.Second))
 	_, _ = c.Token(context.Background())
 	for _, call := range calls {

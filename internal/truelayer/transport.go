@@ -168,7 +168,7 @@ func (c *Client) exchange(ctx context.Context, over http.RoundTripper, in call) 
 	line := append([]zap.Field{zap.String("op", in.op), zap.Int("http_status", r.status), zap.String("trace_id", r.traceID),
 		zap.Int64("took_ms", time.Since(began).Milliseconds()), zap.Error(r.err)}, in.fields...)
 	if c.observe != nil {
-		c.observe(Call{Op: in.op, Answer: answered(ctx, in, r), Status: r.status, Took: time.Since(began)})
+		c.observe(ctx, Call{Op: in.op, Answer: answered(ctx, in, r), Status: r.status, Took: time.Since(began)})
 	}
 	if r.status >= 200 && r.status < 300 && r.whole {
 		c.log.Debug("provider answered", line...)

@@ -257,6 +257,30 @@ var lateNews = group{
 		h.owes(0, 0, 1000)
 		h.asks(id, payout.CaseBlocked)
 	},
+	"a return that only the statement shows is frozen where signed news says blocked": func(h house) {
+		id := h.paid()
+		n := news("e1", theirs(id, 1), "failed")
+		n.Reason = payout.ReasonBlocked
+		h.told(n)
+		h.reconciled(id, says{theirs(id, 1): "executed"})
+		h.reconciled(id, says{theirs(id, 1): "executed"}, payout.Line{ReturnFor: theirs(id, 1), Money: Pounds(1000), Status: "settled", At: h.Clock.Now(), Raw: []byte("{}")})
+		h.stepped(h.Return(h.ctx, id))
+		h.stands(id, payout.StatusReturned, payout.MoneyFrozen, payout.StepDone)
+		h.owes(0, 0, 1000)
+		h.asks(id, payout.CaseBlocked)
+	},
+	"a return that turns out to be blocked when the player has it is for a person": func(h house) {
+		id := h.paid()
+		h.toldLate(id, "e1", theirs(id, 1), "failed")
+		h.reconciled(id, says{theirs(id, 1): "failed returned"})
+		h.stepped(h.Return(h.ctx, id))
+		h.toldLate(id, "e2", theirs(id, 1), "failed")
+		h.twice(id, says{theirs(id, 1): "failed blocked"})
+		h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
+		h.owes(1000, 0, 0)
+		h.resolved(id, payout.CaseContradiction, payout.ActionDismiss, nil)
+		h.asks(id)
+	},
 	"a return that the provider does not confirm is asked about, ever more rarely, and then a person": func(h house) {
 		id := h.paid()
 		h.toldLate(id, "e1", theirs(id, 1), "failed")

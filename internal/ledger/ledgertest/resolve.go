@@ -230,6 +230,45 @@ var resolving = merged(neverCreated, createdAs, group{
 		h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
 		h.moved(id, "adjust", "house:fees", "merchant:"+Merchant)
 	},
+	"adjust books every further payout of an attempt, and what came back": func(h house) {
+		id := h.accepted(1000)
+		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
+		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
+			h.answered(sends[i], there(providerID))
+		}
+		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "executed"})
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.carriedOut(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.books(id, "reserve settle adjust")
+		h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.books(id, "reserve settle adjust adjust")
+		if got := h.cases(id); strings.Contains(got, string(payout.CaseExposure)) {
+			h.Fatalf("all is booked, and open is %s", got)
+		}
+		h.resolved(id, payout.CaseContradiction, payout.ActionDismiss, nil)
+		h.asks(id)
+
+		h.toldLate(id, "e1", "third", "failed") // its bank sends it back
+		h.reconciled(id, says{"third": "failed returned"})
+		h.resolved(id, payout.CaseContradiction, payout.ActionAdjust, nil)
+		h.books(id, "reserve settle adjust adjust adjust")
+		h.has(id, "house:fees", -1000) // "another"
+		h.has(id, "merchant:"+Merchant, 2000)
+		h.asks(id)
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+	},
+	"what was written off and came back is borne no more": func(h house) {
+		id := h.exposed()
+		h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.heard(id, 1, "failed", payout.ReasonReturned)
+		h.offers(h.caseOf(id, payout.CaseContradiction), payout.ActionAdjust, payout.ActionDismiss)
+		h.resolved(id, payout.CaseContradiction, payout.ActionAdjust, nil)
+		h.books(id, "reserve release expose adjust adjust")
+		h.has(id, "house:fees", 0)
+		h.has(id, "house:exposure", 0)
+		h.has(id, "merchant:"+Merchant, 0)
+		h.asks(id)
+	},
 	"an exposure and a second payout of one attempt do not lock each other": func(h house) {
 		id := h.doubled()
 		h.heard(id, 1, "failed", payout.ReasonInvalidIBAN)
@@ -317,6 +356,27 @@ func merged(groups ...group) group {
 		maps.Copy(all, g)
 	}
 	return all
+}
+
+// has fails unless a payout's transactions brought an account so much, in minor
+// units.
+func (h house) has(id payout.ID, account string, want int64) {
+	h.Helper()
+	var got int64
+	for _, t := range h.transactions() {
+		if t.PayoutID != id {
+			continue
+		}
+		switch account {
+		case t.To:
+			got += t.Money.Minor
+		case t.From:
+			got -= t.Money.Minor
+		}
+	}
+	if got != want {
+		h.Fatalf("%s has %d, want %d\n%s", account, got, want, story(h.payout(id)))
+	}
 }
 
 // moved fails unless the one transaction of a kind went from there to there.

@@ -67,6 +67,23 @@ var shortages = group{
 		h.short(Merchant)
 		h.owes(1000, 0, 0)
 	},
+	"an account that is given up is dismissed by two people": func(h house) {
+		id := h.accepted(1000)
+		h.created(id)
+		h.heard(id, 1, "failed", payout.ReasonInsufficientFunds)
+		list, _, err := h.Cases(h.ctx, caseFilter(payout.CaseShortage, "open"))
+		h.must(err)
+		c, err := h.Case(h.ctx, list[0].ID)
+		h.must(err)
+		h.offers(c, payout.ActionDismiss)
+		h.decided(c, payout.ActionDismiss)
+		h.short()
+		h.rested(id)
+		h.triedAgain(id)
+		h.created(id)
+		h.heard(id, 2, "failed", payout.ReasonInsufficientFunds)
+		h.short(Merchant) // it is not given up
+	},
 	"told once, by however many at once": func(h house) {
 		var ids []payout.ID
 		for range 8 {

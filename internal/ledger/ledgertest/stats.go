@@ -138,6 +138,9 @@ var counting = group{
 		if s.Unmatched != (ledger.Waiting{Count: 1, Oldest: at}) || s.Unread != (ledger.Waiting{Count: 1, Oldest: later}) {
 			h.Fatalf("unmatched %+v, unread %+v", s.Unmatched, s.Unread)
 		}
+		if !s.LastNews.Equal(later) {
+			h.Fatalf("the last news is of %s, want %s", s.LastNews, later)
+		}
 		if s.Unsent != (ledger.Waiting{Count: 2, Oldest: later}) || s.Unsealed != (ledger.Waiting{Count: 2, Oldest: later}) || s.Transactions != 0 {
 			h.Fatalf("unsent %+v, unsealed %+v, transactions %d", s.Unsent, s.Unsealed, s.Transactions)
 		}
