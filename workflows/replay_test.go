@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -203,7 +204,7 @@ var twins = map[string]struct {
 	}), PayoutWorkflow, always},
 	"tells the UI before anything": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
 		p := begin(ctx, in, payoutSteps)
-		p.upsert(AttributeStatus.ValueSet("begun"))
+		p.upsert([]temporal.SearchAttributeUpdate{AttributeStatus.ValueSet("begun")})
 		return p.follow(p.create())
 	}), PayoutWorkflow, always},
 }

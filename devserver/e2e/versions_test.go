@@ -135,6 +135,9 @@ func TestRollForwardAndBack(t *testing.T) {
 	docs.step("See that all is well")
 	h.sim.Advance(later)
 	h.judgeAll("rolled forward and back", slices.Concat(first[last:], second, third), nil)
+	if stuck := h.list("TemporalReportedProblems IS NOT NULL AND ExecutionStatus = 'Running'"); len(stuck) > 0 {
+		t.Errorf("these runs stand still: %v", stuck)
+	}
 	if said, code := h.replayed(); code != 0 {
 		t.Errorf("exit code %d: %s", code, said)
 	}

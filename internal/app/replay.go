@@ -79,7 +79,7 @@ const (
 //	Repeats: safe
 //	Errors:  *TemporalError where Temporal does not answer
 func Replay(ctx context.Context, c Config, o ReplayOptions) (Replayed, error) {
-	temporal, err := dialTemporal(c, NewMetrics(time.Now), zap.NewNop())
+	temporal, err := dialTemporal(c, NewMetrics(time.Now), nil, zap.NewNop())
 	if err != nil {
 		return Replayed{}, err
 	}
