@@ -70,7 +70,7 @@ func TestByKind(t *testing.T) {
 func TestReplayWhy(t *testing.T) {
 	for said, want := range map[string]string{
 		`replay workflow failed with failure: message:"[TMPRL1100] unknown \"step\"\nat 7"  source:"GoSDK"  stack_trace:"message:\"no\""`: `[TMPRL1100] unknown "step" at 7`,
-		"unable to find workflow type: X.\n Supported types: [Y]": "unable to find workflow type: X. Supported types: [Y]",
+		"unable to find workflow type: X.\n Supported types: [Y]":                                                                         "unable to find workflow type: X. Supported types: [Y]",
 		`message:"broken`: `message:"broken`,
 	} {
 		if got := replayWhy(errors.New(said)); got != want {
