@@ -90,7 +90,9 @@ func TestDecide(t *testing.T) {
 	starterOf(t, url, "ann", "resolve "+caseID+" keep_frozen --reason x").expect(t, 1, "", "The case is closed (409)")
 
 	starterOf(t, url, "ann", "inbox").expect(t, 0, "no events", "")
-	for _, command := range []string{"cases --all", "case " + caseID, "inbox"} {
+	starterOf(t, url, "ann", "audit").expect(t, 0, "WHO…ann…propose…"+caseID+"…"+string(id)+"…release_frozen…bob…approve…done…is the player's again", "")
+	starterOf(t, url, "ann", "audit --limit 1").expect(t, 0, "propose…more: add --cursor 1", "")
+	for _, command := range []string{"cases --all", "case " + caseID, "inbox", "audit"} {
 		if r := starterOf(t, url, "ann", command+" --json"); r.code != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("%s --json prints %s", command, r.out)
 		}

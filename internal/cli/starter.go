@@ -33,6 +33,7 @@ type commands struct {
 	Resolve resolveCommand `cmd:"" help:"Propose how to resolve a case. Another person approves."`
 	Approve approveCommand `cmd:"" help:"Approve or reject what another person proposed."`
 	Inbox   inboxCommand   `cmd:"" help:"List what the provider told us."`
+	Audit   auditCommand   `cmd:"" help:"List what people decided, and what was done in their names."`
 	Doctor  doctorCommand  `cmd:"" help:"Check the configuration of all programs against the real thing, and say what to change."`
 	Replay  replayCommand  `cmd:"" help:"Replay runs of a running cluster against this build, before it takes traffic."`
 }

@@ -33,7 +33,7 @@ type AuditLine struct {
 	Position int64     `json:"position" doc:"Dense, from 1" example:"17"`
 	At       time.Time `json:"at"`
 	Who      string    `json:"who" doc:"A caller's name, or the step that carried it out" example:"ann"`
-	What     string    `json:"what" doc:"propose, approve, reject, carry out or void. The list may grow" example:"propose"`
+	What     string    `json:"what" doc:"propose, approve or reject; done or void, by the step that carried it out or could not. The list may grow" example:"propose"`
 	CaseID   *string   `json:"case_id"`
 	PayoutID *string   `json:"payout_id"`
 	Detail   string    `json:"detail" doc:"For people; do not parse it"`

@@ -205,7 +205,7 @@ type AuditLine struct {
 	Position int64 // dense, from 1
 	At       time.Time
 	Who      string // a caller's name, or the step that carried it out
-	What     string // propose, approve, reject, carry out, void
+	What     string // propose, approve, reject; done or void, by the step that carried it out or could not
 	CaseID   string
 	PayoutID payout.ID
 	Detail   string
