@@ -71,11 +71,12 @@ func summary(d payout.Due) string {
 // about says what a run is, in Markdown that a person reads also while no
 // worker is there to say more.
 func about(d payout.Due) string {
-	what := "From the hold in the books to the end."
+	what := fmt.Sprintf("One %s through TrueLayer: held in the books, created there, awaited, reconciled.", d.Kind)
 	if d.Late() {
-		what = fmt.Sprintf("What turned up after it was %s.", d.Status)
+		what = fmt.Sprintf("What turned up about a %s after it was %s.", d.Kind, d.Status)
 	}
-	return fmt.Sprintf("One %s. %s *Current Details* say what it does now, as long as a worker runs; `starter show %s` always does.", d.Kind, what, d.ID)
+	return what + fmt.Sprintf(" *Current Details* say what it does now, while a worker runs; `starter show %s` always does. "+
+		"Cancel, terminate and reset move no money: the books decide, and the sweeper starts another run where one is missing.", d.ID)
 }
 
 // Wake signals a run that there is news. A run that is closed needs no waking:

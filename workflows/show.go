@@ -109,7 +109,7 @@ func (p *run) words() words {
 
 func (p *run) filler() func(string) string {
 	return strings.NewReplacer("{kind}", string(p.kind), "{id}", string(p.id), "{case}", p.at.CaseID,
-		"{attempt}", fmt.Sprint(p.at.Attempt), "{next}", fmt.Sprint(p.at.Attempt+1), "{when}", instant(p.due),
+		"{attempt}", fmt.Sprint(p.at.Attempt), "{next}", fmt.Sprint(p.at.Attempt+1), "{reason}", plain(p.at.Reason), "{when}", instant(p.due),
 		"{late}", LateID(p.kind, p.id)).Replace
 }
 
@@ -127,15 +127,15 @@ func (p *run) details() string {
 	line("Money", p.money())
 	line("Waits for", w.Waits)
 	line("Next, by itself", w.Next)
-	line("A person may", w.You)
+	line("What you can do", w.You)
 	if p.at.CaseID != "" {
-		line("Case", fmt.Sprintf("`%s`, %s: %s %s acts.", p.at.CaseID, p.at.CaseKind, p.at.CaseKind.InWords(), p.at.CaseKind.Team()))
+		line("Case", fmt.Sprintf("`%s` (`%s`), for %s: %s It is read with `starter case %[1]s`, or `GET /v1/cases/%[1]s`.",
+			p.at.CaseID, p.at.CaseKind, p.at.CaseKind.Team(), p.at.CaseKind.InWords()))
 	}
 	if p.cancel {
 		line("Cancel", "it was asked for and is ignored. Only TrueLayer's word ends a "+string(p.kind)+".")
 	}
-	fmt.Fprintf(&b, "\nAs of %s. `starter show %s` is always current. [All runs of this %s](%s). Cancelling, terminating or resetting one moves no money: the sweeper starts another.\n",
-		instant(workflow.Now(p.ctx)), p.id, p.kind, p.runs())
+	fmt.Fprintf(&b, "\nAs of %s; `starter show %s` is always current. [All runs of this %s](%s)\n", instant(workflow.Now(p.ctx)), p.id, p.kind, p.runs())
 	return b.String()
 }
 

@@ -51,7 +51,7 @@ func TestDetails(t *testing.T) {
 	}{
 		"executed": {[]life{executed}, true, map[time.Duration]string{
 			10 * time.Second: "has not decided yet…`pending`, attempt 1\n…**Money:** held: …**Waits for:** TrueLayer's webhook…**Next, by itself:** 2026-01-05 09:00:30 UTC: …The update `look`",
-		}, "**Executed: …`executed`, attempt 1\n…**Money:** paid: …**Next, by itself:** None…payout-return/"},
+		}, "**Executed: …`executed`, attempt 1\n…**Money:** paid: …**Next, by itself:** Nothing. …`payout-return/"},
 		"polled for long": {[]life{{words: []word{{after: 10 * time.Hour, status: "executed"}}}}, false, map[time.Duration]string{
 			time.Hour: "has not decided yet…again and again, with pauses that grow up to `POLL_MAX`…*Pending Activities*…`slow`",
 		}, "**Executed: "},
@@ -65,12 +65,12 @@ func TestDetails(t *testing.T) {
 		"credited back": {[]life{failed("invalid_iban")}, true, nil,
 			"**Failed: …`failed`, attempt 1, because of `invalid_iban` (the account that paid in cannot be paid to)…**Money:** released: in the player's balance again…starter cases --payout"},
 		"frozen": {[]life{failed("blocked")}, true, nil,
-			"**Failed: …`blocked` (a regulatory stop)…**Money:** frozen: …**A person may:** `starter case …**Case:** `…`, blocked: may the frozen money be let go? compliance acts."},
+			"**Failed: …`blocked` (a regulatory stop)…**Money:** frozen: …**What you can do:** `starter case …**Case:** `…` (`blocked`), for compliance: may the frozen money be let go? …starter case …GET /v1/cases/"},
 		"polled": {[]life{executed}, false, nil, "**Executed: "},
 		"returned while it is open": {[]life{failed("returned")}, true, nil,
 			"**Returned: …**Money:** returned: …"},
 		"parked": {[]life{{answers: []answer{{is: gone}, {is: keyReused}}, words: []word{{after: 30 * time.Hour, status: "executed"}}}}, true, map[time.Duration]string{
-			time.Hour:     "**Parked: machines cannot tell…`parked`, attempt 1\n…**Money:** held: …two people, or a conclusive word of TrueLayer…**Next, by itself:** 2026-01-05 10:…TrueLayer is asked again, or the statement is read again…`starter case …One operator proposes…**Case:** `…`, unknown_outcome: did the provider ever get it? operations acts.",
+			time.Hour:     "**Parked: machines cannot tell…`parked`, attempt 1\n…**Money:** held: …two people, or a conclusive word of TrueLayer…**Next, by itself:** 2026-01-05 10:…TrueLayer is asked again, or the statement is read again…`starter case …One operator proposes…**Case:** `…` (`unknown_outcome`), for operations: did the provider ever get it? ",
 			3 * time.Hour: "**Parked: …again and again with pauses up to `POLL_MAX`",
 		}, ""},
 		"a reason that plays with Markdown": {[]life{failed("``# **x** \\[a](b)\n" + payout.Reason(strings.Repeat("y", 900)))}, true, nil,
@@ -84,7 +84,7 @@ func TestDetails(t *testing.T) {
 			for at, want := range row.looks {
 				s.at(at, func() {
 					looked++
-					says(t, s.details(), "**…"+lines+"…**Waits for:** …**Next, by itself:** …**A person may:** …\nAs of 2026-01-05 …"+"`starter show "+string(s.id)+"`")
+					says(t, s.details(), "**…"+lines+"…**Waits for:** …**Next, by itself:** …**What you can do:** …\nAs of 2026-01-05 …"+"`starter show "+string(s.id)+"`")
 					says(t, s.details(), want)
 				})
 			}

@@ -21,7 +21,9 @@ const (
 
 // words are what a person reads in Temporal's UI about what a run does. In
 // them {kind} is payout or refund, {id} its id, {attempt} and {next} the number
-// of this attempt and the next, {when} an instant in UTC.
+// of this attempt and the next, {reason} why this one failed, {when} an instant
+// in UTC, {case} the case a person is asked, {late} the id of a run that
+// follows late word.
 type words struct {
 	Summary string // of the activity or timer, one line in the event history
 	Now     string // what is happening
@@ -31,8 +33,8 @@ type words struct {
 }
 
 const (
-	nothing  = "Nothing is needed."
-	lookNow  = "Nothing is needed. The update `look` asks TrueLayer at once."
+	nothing  = "Nothing: it goes on by itself."
+	lookNow  = "Nothing is needed. The update `look` (*More Actions*, *Send an Update*) asks TrueLayer at once."
 	slowCase = " If it takes longer than `STUCK_AFTER`, a case `slow` is opened and the asking goes on."
 	again    = "If the database does not answer, it is tried again within seconds, for as long as it takes."
 )
@@ -44,14 +46,14 @@ var said = map[doing]words{
 		Now:     "Beginning: the {kind} is sent to TrueLayer, unless an earlier run did that.",
 		Waits:   "TrueLayer's answer to the create.",
 		Next:    "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked.",
-		You:     "Nothing is needed. *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
+		You:     nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
 	},
 	activityCreatePayout: {
 		Summary: "create attempt {attempt} at TrueLayer",
 		Now:     "Attempt {attempt} is being created at TrueLayer.",
 		Waits:   "TrueLayer's answer to the create.",
 		Next:    "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked.",
-		You:     "Nothing is needed. *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
+		You:     nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
 	},
 	doingWait: {
 		Summary: "wait for TrueLayer's webhook; then ask TrueLayer",
@@ -63,7 +65,7 @@ var said = map[doing]words{
 	doingListen: {
 		Now:   "TrueLayer has not decided yet.",
 		Waits: "TrueLayer's webhook (it comes as the signal `news`).",
-		Next:  "None until there is news. The sweeper looks at the row all the same.",
+		Next:  "Nothing until there is news. The sweeper looks at the row all the same.",
 		You:   lookNow,
 	},
 	activityPollPayout: {
@@ -81,7 +83,7 @@ var said = map[doing]words{
 		You:     nothing,
 	},
 	doingRest: {
-		Summary: "rest before attempt {next}",
+		Summary: "rest before attempt {next} ({reason})",
 		Now:     "Attempt {attempt} failed. It rests before attempt {next}.",
 		Waits:   "The end of the rest.",
 		Next:    "{when}: all earlier attempts are read once more; if every one is failed, attempt {next} begins with an idempotency key of its own.",
@@ -95,7 +97,7 @@ var said = map[doing]words{
 		You:     nothing,
 	},
 	activityReleaseHold: {
-		Summary: "credit the player back",
+		Summary: "credit the player back ({reason})",
 		Now:     "It failed for good: the player is being credited back.",
 		Waits:   "The books.",
 		Next:    "The hold goes back to the player's balance. " + again,
@@ -139,7 +141,7 @@ var saidParked = map[doing]words{
 		Next:    "{when}: TrueLayer is asked again, or the statement is read again. Its first conclusive word goes on with the {kind} by itself.",
 		You:     decide,
 	},
-	doingListen: {Now: parkedNow, Waits: parkedWaits, Next: "None until there is news.", You: decide},
+	doingListen: {Now: parkedNow, Waits: parkedWaits, Next: "Nothing until there is news.", You: decide},
 	activityPollPayout: {
 		Summary: "parked: ask TrueLayer until it is conclusive; each retry is one poll",
 		Now:     parkedNow,
@@ -161,7 +163,7 @@ const (
 	parkedWaits = "The decision of two people, or a conclusive word of TrueLayer."
 	decide      = "`starter case {case}` shows the evidence and what may be decided. One operator proposes (`starter resolve`), another one approves (`starter approve`). No signal, update or query decides anything."
 	caseOpen    = "`starter case {case}` shows what a person is asked."
-	noCase      = "Nothing is needed. `starter cases --payout {id}` lists what a person is asked, if anything."
+	noCase      = "Nothing. `starter cases --payout {id}` lists what a person is asked, if anything."
 )
 
 // saidLate is what a run says that follows late word about something closed.
@@ -194,27 +196,27 @@ var saidLate = map[doing]words{
 var saidInTheEnd = map[doing]words{
 	endExecuted: {
 		Now:   "Executed: TrueLayer took the amount from the merchant account and sent it. That does not say that the player's bank has credited it.",
-		Waits: "Nothing; this run is over.",
-		Next:  "None. Should the bank send it back, even weeks later, another run books the return: {late}.",
+		Waits: "Nothing: this run is over.",
+		Next:  "Nothing. Should the bank send it back, even weeks later, another run books the return: `{late}`.",
 		You:   noCase,
 	},
 	endFailed: {
 		Now:   "Failed: it ended without paying.",
-		Waits: "Nothing; this run is over.",
-		Next:  "None. Should TrueLayer have paid it after all, another run follows that up: {late}.",
+		Waits: "Nothing: this run is over.",
+		Next:  "Nothing. Should TrueLayer have paid it after all, another run follows that up: `{late}`.",
 		You:   noCase,
 	},
 	endReturned: {
 		Now:   "Returned: it was executed, and the bank sent it back.",
-		Waits: "Nothing; this run is over.",
-		Next:  "None.",
+		Waits: "Nothing: this run is over.",
+		Next:  "Nothing.",
 		You:   noCase,
 	},
 	endFault: {
 		Now:   "This run failed, by a fault of the programs. That moved no money.",
-		Waits: "Nothing; this run is over.",
+		Waits: "Nothing: this run is over.",
 		Next:  "The sweeper starts another run, if the {kind} is not closed.",
-		You:   "Read the error below, and mend what it names. `starter show {id}` tells where the money is.",
+		You:   "Read the error in *Result*, and mend what it names. `starter show {id}` tells where the money is.",
 	},
 }
 
