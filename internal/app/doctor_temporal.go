@@ -109,3 +109,25 @@ func (d *doctor) schedule(ctx context.Context) Finding {
 	}
 	return passed("%s fires each %s, last at %s", workflows.SweepID, short(every), last.UTC().Format(time.RFC3339))
 }
+
+// deployment sees whether new payouts go to workers of this build.
+func (d *doctor) deployment(ctx context.Context) Finding {
+	ours := d.config.Deployment
+	if !ours.Versioned() {
+		return passed("workers are not versioned: any takes any payout")
+	}
+	makeCurrent := fmt.Sprintf("start the worker, and make its build current: temporal worker deployment set-current-version --deployment-name %s --build-id %s", ours.Name, ours.BuildID)
+	found, err := d.dialled.WorkerDeploymentClient().GetHandle(ours.Name).Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+	var unknown *serviceerror.NotFound
+	switch current := found.Info.RoutingConfig.CurrentVersion; {
+	case err != nil && !errors.As(err, &unknown):
+		return failed("TEMPORAL_*: want credentials that may read worker deployments", "deployment %s: %v", ours.Name, err)
+	case err != nil:
+		return warned(makeCurrent, "Temporal knows no worker of %s yet; new payouts wait until a build is current", ours)
+	case current == nil:
+		return warned(makeCurrent, "no build of %s is current: new payouts wait, or go to workers without versions", ours.Name)
+	case current.BuildID != ours.BuildID:
+		return warned("nothing, if it is meant so; else "+makeCurrent, "new payouts go to build %s, not to %s", current.BuildID, ours.BuildID)
+	}
+	return passed("new payouts go to %s", ours)
+}
