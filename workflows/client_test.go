@@ -65,6 +65,26 @@ func TestStart(t *testing.T) {
 			t.Errorf("%s: started %v as %q (%v), want %s as %q", name, c.input, c.started.ID, err, row.want, row.id)
 		}
 	}
+	for want, row := range map[string]struct {
+		kind   payout.Kind
+		player string
+		money  payout.Money
+		status payout.Status
+	}{
+		"£10.00 to player 42":                     {payout.KindPayout, "42", payout.Money{Minor: 1000, Currency: "GBP"}, payout.StatusAccepted},
+		"£1,234.50 to player-42":                  {payout.KindPayout, "player-42", payout.Money{Minor: 123450, Currency: "GBP"}, payout.StatusParked},
+		"refund of €0.05 to player ada":           {payout.KindRefund, "ada", payout.Money{Minor: 5, Currency: "EUR"}, payout.StatusAccepted},
+		"late word on £10.00 to player 42":        {payout.KindPayout, "42", payout.Money{Minor: 1000, Currency: "GBP"}, payout.StatusExecuted},
+		"late word on refund of £10.00 to Player": {payout.KindRefund, "Player", payout.Money{Minor: 1000, Currency: "GBP"}, payout.StatusFailed},
+	} {
+		due := payout.Due{ID: "p-1", Kind: row.kind, PlayerID: row.player, Money: row.money, Status: row.status}
+		if err := (Client{c}).Start(t.Context(), due); err != nil || c.started.StaticSummary != want {
+			t.Errorf("the summary is %q (%v), want %q", c.started.StaticSummary, err, want)
+		}
+		if about := c.started.StaticDetails; !strings.Contains(about, "starter show p-1") || !strings.Contains(about, string(row.kind)) {
+			t.Errorf("%s: about it is said: %s", want, about)
+		}
+	}
 	c.err = errors.New("no connection")
 	if err := (Client{c}).Start(t.Context(), due); err == nil || !strings.HasPrefix(err.Error(), "start payout/p-1: ") {
 		t.Errorf("error %v", err)

@@ -52,7 +52,7 @@ type stage struct {
 	wakes  int                             // signals that news was worth
 	steps  int                             // activities that its runs began
 	around []interceptor.WorkerInterceptor // of the runs that follow
-	shown  []string                        // upserts of the search attributes: status, failure reason
+	shown  []string                        // upserts of the search attributes: status, failure reason ("-": taken away)
 }
 
 // set builds a stage. Interceptors stand around every activity.
@@ -294,6 +294,9 @@ func (out *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, updates .
 	set := temporal.NewSearchAttributes(updates...)
 	status, _ := set.GetKeyword(AttributeStatus)
 	reason, _ := set.GetKeyword(AttributeFailureReason)
+	if status != "" && reason == "" && len(updates) > 1 {
+		reason = "-"
+	}
 	out.stage.shown = append(out.stage.shown, strings.TrimSpace(status+" "+reason))
 	return out.Next.UpsertTypedSearchAttributes(ctx, updates...)
 }

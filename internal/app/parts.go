@@ -67,3 +67,11 @@ func (c Config) namespace() string {
 	}
 	return c.Temporal.Namespace
 }
+
+// server is the address of Temporal's frontend.
+func (c Config) server() string {
+	if c.Temporal.HostPort == "" {
+		return client.DefaultHostPort
+	}
+	return c.Temporal.HostPort
+}
