@@ -127,11 +127,10 @@ func (p *run) details() string {
 	line("Money", p.money())
 	line("Waits for", w.Waits)
 	line("Next, by itself", w.Next)
-	line("What you can do", w.You)
 	if p.at.CaseID != "" {
-		line("Case", fmt.Sprintf("`%s` (`%s`), for %s: %s It is read with `starter case %[1]s`, or `GET /v1/cases/%[1]s`.",
-			p.at.CaseID, p.at.CaseKind, p.at.CaseKind.Team(), p.at.CaseKind.InWords()))
+		line("Case", fmt.Sprintf("`%s`, for %s: %s", p.at.CaseKind, p.at.CaseKind.Team(), p.at.CaseKind.InWords()))
 	}
+	line("What you can do", w.You)
 	if p.cancel {
 		line("Cancel", "it was asked for and is ignored. Only TrueLayer's word ends a "+string(p.kind)+".")
 	}

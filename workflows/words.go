@@ -161,9 +161,9 @@ var saidParked = map[doing]words{
 const (
 	parkedNow   = "Parked: machines cannot tell what happened. A person decides."
 	parkedWaits = "The decision of two people, or a conclusive word of TrueLayer."
-	decide      = "`starter case {case}` shows the evidence and what may be decided. One operator proposes (`starter resolve`), another one approves (`starter approve`). No signal, update or query decides anything."
-	caseOpen    = "`starter case {case}` shows what a person is asked."
-	noCase      = "Nothing. `starter cases --payout {id}` lists what a person is asked, if anything."
+	decide      = "`starter case {case}` (or `GET /v1/cases/{case}`) shows the evidence and what may be decided. One operator proposes (`starter resolve`), another one approves (`starter approve`). No signal, update or query decides anything."
+	caseOpen    = "`starter case {case}` (or `GET /v1/cases/{case}`) shows what a person is asked."
+	noCase      = "`starter cases --payout {id}` lists what a person is asked, if anything."
 )
 
 // saidLate is what a run says that follows late word about something closed.

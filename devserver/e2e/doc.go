@@ -14,6 +14,7 @@
 //	accident_test.go  terminated, reset and cancelled runs; programs killed, Temporal lost
 //	clock_test.go     days of outage, and late word
 //	temporal_test.go  what Temporal shows, and what a payout costs there
+//	ui_test.go        what Temporal's UI shows to a person, in a real browser (browser_test.go)
 //	door_test.go      the same request many times
 //	postgres_test.go  the same on PostgreSQL
 //	memory_test.go    what the idle programs need
