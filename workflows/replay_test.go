@@ -177,7 +177,7 @@ var twins = map[string]struct {
 		p.release()
 		return p.follow(p.create())
 	}), PayoutWorkflow, always},
-	"creates without looking where it stands": {twin(LateWordWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
+	"creates where all is over": {twin(LateWordWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
 		p := begin(ctx, in, payoutSteps)
 		p.late = true
 		return p.follow(p.create())
@@ -198,9 +198,8 @@ var twins = map[string]struct {
 		p.ctx = ctx
 		return p.follow(p.create())
 	}), PayoutWorkflow, func(name string, _ *historypb.History) bool { return name == "cancelled_and_executed_all_the_same" }},
-	"ends with the first step that is done": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
+	"asks before it creates": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
 		p := begin(ctx, in, payoutSteps)
-		p.late = true // and so asks on where its life is over
 		return p.follow(p.reconcile())
 	}), PayoutWorkflow, always},
 	"tells the UI before anything": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
