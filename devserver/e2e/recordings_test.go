@@ -48,6 +48,8 @@ var recordings = []recording{
 		s.rests(1)
 	}},
 	{name: "executed_once_let_in", env: far, rules: []simulator.Rule{{Create: &simulator.Answer{Kind: simulator.AnswerRefuse, Status: http.StatusUnauthorized, Times: 2}}}, end: "executed paid"},
+	{name: "executed_by_a_versioned_worker", env: map[string]string{"POLL_FIRST": "10m", "TEMPORAL_DEPLOYMENT_NAME": deployment, "TEMPORAL_WORKER_BUILD_ID": "v1"}, end: "executed paid",
+		live: func(s *scene) { s.makeCurrent("v1") }},
 	{name: "executed_and_a_return_announced", env: far, live: func(s *scene) {
 		s.untilStatus("executed")
 		await(s.t, soon, func() bool { return quiet(s.events(""), true) }, because("its run is not over"))
