@@ -29,6 +29,9 @@ type seen struct {
 	workflow string
 }
 
+// casesURL is where this house says that people see what they are asked.
+const casesURL = "https://backoffice.example/cases?payout={payout}"
+
 // reference is what the player's bank shows: nothing that Temporal may see.
 func (s seen) reference() string { return "Ada " + s.name }
 
@@ -91,7 +94,7 @@ func TestTemporalUI(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
 	server := serverWithUI(t)
-	h := open(t, plan{temporal: server.addr, settings: slowly, rest: "30m", env: map[string]string{"POLL_FIRST": "2s", "POLL_MAX": "20m"}})
+	h := open(t, plan{temporal: server.addr, settings: slowly, rest: "30m", env: map[string]string{"POLL_FIRST": "2s", "POLL_MAX": "20m", "CASES_URL": casesURL}})
 	all := toSee()
 	for _, s := range all {
 		s.winner = h.wins(s.minor)
@@ -159,6 +162,9 @@ func TestTemporalUI(t *testing.T) {
 	b.visit(workflows + "/" + url.PathEscape(all[6].workflow))
 	b.click("User Metadata")
 	b.sees("All runs of this payout")
+	if link := b.linkInDetails("What people are asked about it"); link != strings.ReplaceAll(casesURL, "{payout}", all[6].id) {
+		t.Errorf("the link to its cases leads to %s", link)
+	}
 	b.visit(b.linkInDetails("All runs of this payout"))
 	b.lists("all runs of one payout, by the link on its page", names, []string{"returned", "returned late"})
 
