@@ -53,7 +53,7 @@ func TestDetails(t *testing.T) {
 			10 * time.Second: "has not decided yet…`pending`, attempt 1\n…**Money:** held: …**Waits for:** TrueLayer's webhook…**Next, by itself:** 2026-01-05 09:00:30 UTC: …The update `look`",
 		}, "**Executed: …`executed`, attempt 1\n…**Money:** paid: …**Next, by itself:** Nothing. …`payout-return/"},
 		"polled for long": {[]life{{words: []word{{after: 10 * time.Hour, status: "executed"}}}}, false, map[time.Duration]string{
-			time.Hour: "has not decided yet…again and again, with pauses that grow up to `POLL_MAX`…*Pending Activities*…`slow`",
+			time.Hour: "has not decided yet…`pending` when this asking began, attempt 1\n…again and again, with pauses that grow up to `POLL_MAX`…*Pending Activities*…`slow`",
 		}, "**Executed: "},
 		"no answer": {[]life{{answers: []answer{{gone, time.Hour}, {is: created}}, words: executed.words}}, true, map[time.Duration]string{
 			time.Minute: "**Beginning: …being read from the books…same idempotency key, so that it cannot pay twice…`KEY_WINDOW`",

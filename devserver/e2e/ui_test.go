@@ -45,7 +45,7 @@ func toSee() []*seen {
 				"Waits for: Nothing: this run is over.", "Next, by itself: Nothing. Should the bank send it back", "What you can do: starter cases --payout"},
 			history: []string{create, waits, news}},
 		{name: "waiting", minor: 20_00, there: func(p payout) bool { return p.Status == "authorized" },
-			details: []string{"£20.00 to PLAYER", "TrueLayer has attempt 1 and has not decided yet.", "Money: held: set aside, still the player's",
+			details: []string{"£20.00 to PLAYER", "TrueLayer has attempt 1 and has not decided yet.", "when this asking began, attempt 1", "Money: held: set aside, still the player's",
 				"Waits for: TrueLayer's decision", "Next, by itself: TrueLayer is asked again and again", "What you can do: Nothing is needed. The update look"},
 			history: []string{create, waits, "ask TrueLayer until it decides; each retry is one poll"}},
 		{name: "resting", minor: 30_00, rule: simulator.Rule{Fail: &simulator.Fail{Reason: "scheme_error", After: aMoment}}, there: func(p payout) bool { return p.NextStep == "try_again" },
