@@ -14,13 +14,15 @@ import (
 )
 
 // details are what Temporal's UI shows of a run.
-func (s *stage) details() string {
+func (s *stage) details() string { return s.metadata().CurrentDetails }
+
+func (s *stage) metadata() *sdkpb.WorkflowMetadata {
 	s.t.Helper()
 	answer, err := s.env.QueryWorkflow("__temporal_workflow_metadata")
 	s.must(err)
 	var m sdkpb.WorkflowMetadata
 	s.must(answer.Get(&m))
-	return m.CurrentDetails
+	return &m
 }
 
 // says checks that the details hold all texts, in this order, each of which
@@ -96,6 +98,24 @@ func TestDetails(t *testing.T) {
 				says(t, s.details(), row.end)
 			}
 		})
+	}
+}
+
+// What a person may send a run says what it does, and that it decides nothing.
+func TestWhatMayBeSentIsDescribed(t *testing.T) {
+	t.Parallel()
+	s := set(t, []life{executed}, true)
+	s.run()
+	has := s.metadata().Definition
+	described := map[string]string{}
+	for _, d := range slices.Concat(has.SignalDefinitions, has.QueryDefinitions, has.UpdateDefinitions) {
+		if !strings.HasPrefix(d.Name, "__") {
+			described[d.Name] = d.Description
+		}
+	}
+	if len(described) != 3 || !strings.Contains(described[SignalNews], "decides nothing") || !strings.Contains(described[UpdateLook], "decides nothing") ||
+		!strings.Contains(described[QueryState], "Where it stands") {
+		t.Errorf("described: %q", described)
 	}
 }
 
