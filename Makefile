@@ -1,6 +1,7 @@
 # make run    everything in one process, and two payouts to watch; ARGS="-h" lists its options
 # make test   all tests: units, workflows, HTTP, both databases, end to end
 # make check  formatting, vet, linters, determinism of the workflows, then make test
+# make record records the histories of runs that are missing in workflows/testdata/histories; never one that is there
 # make fuzz   30 s of each fuzz target
 # make shots  Temporal's UI as a person sees it, by Chromium: pictures in ./screenshots
 # make bench  benchmarks of the books and of webhook intake, on both databases
@@ -12,7 +13,7 @@ BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit watched e2e skipped shots check lint fuzz bench clean mistakes
+.PHONY: run build test unit watched e2e skipped shots check lint fuzz bench clean mistakes record
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -85,6 +86,12 @@ fuzz:
 # Makes each deliberate mistake in a copy, and holds that its test notices.
 mistakes:
 	MISTAKES=1 $(GO) test -count=1 -timeout 60m -v -run TestMistakesAreCaught ./internal/mistakes
+
+# Real runs on the real server, days of them in seconds; then every history is replayed.
+record:
+	@echo "building the programs and the Temporal server; the first time this takes some minutes"
+	cd devserver && $(GO) test -count=1 -timeout 30m -run '^TestRecord$$' ./e2e -record
+	$(GO) test -count=1 -run 'TestHistories|TestBrokenTwins' ./workflows
 
 bench:
 	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...

@@ -154,7 +154,7 @@ func (a *Payouts) TryAgain(ctx context.Context, in Input) (payout.Position, erro
 	if err != nil {
 		return payout.Position{}, border(err)
 	}
-	words, err := a.words(ctx, asks)
+	words, err := a.words(payout.About(ctx, in.PayoutID), asks)
 	if err != nil {
 		return payout.Position{}, border(err)
 	}
@@ -227,6 +227,7 @@ func (a *Payouts) create(ctx context.Context, token payout.Token, send payout.Se
 
 // ask reads the news, asks the provider and judges.
 func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error) {
+	ctx = payout.About(ctx, id)
 	asking, err := a.Ledger.Read(ctx, id)
 	if err != nil {
 		return payout.Position{}, a.braked(err)

@@ -19,4 +19,7 @@
 //	postgres_test.go  the same on PostgreSQL
 //	memory_test.go    what the idle programs need
 //	devserver_test.go everything in one process
+//	replay_test.go    a build is tried against the runs of a cluster
+//	versions_test.go  builds roll forward and back with payouts in flight
+//	record_test.go    records histories for package workflows; what they live through stands in recordings_test.go
 package e2e

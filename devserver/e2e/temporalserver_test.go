@@ -80,7 +80,7 @@ func serverOf(t testing.TB, args ...string) *server {
 }
 
 func startServer(output string, args ...string) (*server, error) {
-	args = append([]string{"temporal", "-memory", "-dir", output + ".d"}, args...)
+	args = append([]string{"temporal", "-memory", "-time-skipping", "-dir", output + ".d"}, args...)
 	p, err := launch("temporal", output, os.Environ(), filepath.Join(folder, "devserver"), args...)
 	if err != nil {
 		return nil, err

@@ -224,6 +224,9 @@ func Variables() []Variable {
 
 		{Name: "TEMPORAL_ADDRESS", Default: "localhost:7233", Programs: all, Meaning: "where Temporal's frontend is"},
 		{Name: "TEMPORAL_NAMESPACE", Default: "default", Programs: all, Meaning: "the Temporal namespace"},
+		{Name: "TEMPORAL_DEPLOYMENT_NAME", Programs: onlyWorker, Meaning: "the worker deployment whose builds Temporal tells apart, such as `payouts`; with TEMPORAL_WORKER_BUILD_ID. " +
+			"A payout then stays with the build that began it, and a new build gets none until it is made current (docs/upgrade.md). Neither: any worker takes any payout", read: readDeploymentName},
+		{Name: "TEMPORAL_WORKER_BUILD_ID", Programs: onlyWorker, Meaning: "which build of that deployment this worker is, such as a commit; another one for every change of the workflows", read: readBuildID},
 		{Name: "TEMPORAL_API_KEY", Programs: all, Meaning: "Temporal Cloud's API key"},
 		{Name: "TEMPORAL_TLS", Programs: all, Meaning: "`true` speaks TLS to Temporal. This and every other `TEMPORAL_…` variable is read as the Temporal SDK reads it (package envconfig), a profile in TEMPORAL_CONFIG_FILE among them"},
 	}

@@ -182,7 +182,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 // moved notes a status that is new, for those who count.
 func (r *row) moved() {
 	if r.status != r.was {
-		*r.t.moved = append(*r.t.moved, Moved{r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
+		*r.t.moved = append(*r.t.moved, Moved{r.id, r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
 	}
 }
 
