@@ -91,8 +91,8 @@ func TestLoadSettings(t *testing.T) {
 	maps.Copy(environment, map[string]string{
 		"TEMPORAL_ADDRESS": "temporal:7233", "TEMPORAL_NAMESPACE": "payouts", "EVENTS_FILE": events, "SOURCE_BINDING": "first_use",
 		"POLL_FIRST": "5s", "KEY_WINDOW": "2h", "REFERENCE_PATTERN": "[A-Z]{3}", "ADMIN_ADDR": "127.0.0.1:0", "PROVIDER_RPS": "2.5",
+		"CASES_URL":                "https://backoffice.example/cases?payout={payout}",
 		"TEMPORAL_DEPLOYMENT_NAME": "payouts", "TEMPORAL_WORKER_BUILD_ID": "2026-11-20.1+7d15c3f",
-		"CASES_URL": "https://backoffice.example/cases?payout={payout}",
 	})
 	c, err := load(environment, Programs()...)
 	if err != nil {
