@@ -1,7 +1,9 @@
 # make run    everything in one process, and two payouts to watch; ARGS="-h" lists its options
 # make test   all tests: units, workflows, HTTP, both databases, end to end
 # make check  formatting, vet, linters, determinism of the workflows, then make test
+# make record records the histories of runs that are missing in workflows/testdata/histories; never one that is there
 # make fuzz   30 s of each fuzz target
+# make shots  Temporal's UI as a person sees it, by Chromium: pictures in ./screenshots
 # make bench  payouts, the books and webhook intake, beside what this machine could do at best; ARGS="-short" in two minutes, ARGS="-h"
 # The first build of the Temporal server takes minutes; later ones seconds.
 
@@ -11,7 +13,7 @@ BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit watched e2e skipped check lint fuzz bench bench-calls clean mistakes
+.PHONY: run build test unit watched e2e skipped shots check lint fuzz bench bench-calls clean mistakes record
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -49,8 +51,13 @@ skipped:
 	@initdb=$$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | head -n 1); \
 	if [ -z "$$initdb" ]; then \
 		echo "!!! SKIPPED: everything on PostgreSQL. Install it (Debian: apt-get install postgresql) and run make test again."; fi
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		echo "!!! SKIPPED: what Temporal's UI shows. Install a browser (Debian: apt-get install chromium) and run make test again."
 	@if [ ! -d "$${TRUELAYER_VECTORS:-../shared/vectors}" ]; then \
 		echo "!!! SKIPPED: the published signatures and bodies. Name their folder in TRUELAYER_VECTORS and run make test again."; fi
+
+shots:
+	cd devserver && SCREENSHOTS=$(abspath screenshots) $(GO) test -count=1 -timeout 10m -run TestTemporalUI ./e2e
 
 check: lint test
 
@@ -79,6 +86,12 @@ fuzz:
 # Makes each deliberate mistake in a copy, and holds that its test notices.
 mistakes:
 	MISTAKES=1 $(GO) test -count=1 -timeout 60m -v -run TestMistakesAreCaught ./internal/mistakes
+
+# Real runs on the real server, days of them in seconds; then every history is replayed.
+record:
+	@echo "building the programs and the Temporal server; the first time this takes some minutes"
+	cd devserver && $(GO) test -count=1 -timeout 30m -run '^TestRecord$$' ./e2e -record
+	$(GO) test -count=1 -run 'TestHistories|TestBrokenTwins' ./workflows
 
 # docs/benchmarks.md tells how to read it.
 bench: build

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -52,8 +53,10 @@ func retry(ctx context.Context, id payout.ID, answer payout.Answer, after time.D
 		NextRetryDelay: after, Category: temporal.ApplicationErrorCategoryBenign})
 }
 
-// undecided asks for the next poll after the pause the ledger set.
+// undecided asks for the next poll after the pause the ledger set. People read
+// it beside the pending activity: no fault, and where the payout stands.
 func undecided(at payout.Position) error {
-	return temporal.NewApplicationErrorWithOptions("the provider has not decided", errUndecided, temporal.ApplicationErrorOptions{
+	said := fmt.Sprintf("not decided yet: %s; asked again in %s", at.Status, at.Wait.Round(time.Second))
+	return temporal.NewApplicationErrorWithOptions(said, errUndecided, temporal.ApplicationErrorOptions{
 		NextRetryDelay: at.Wait, Category: temporal.ApplicationErrorCategoryBenign, Details: []any{at}})
 }

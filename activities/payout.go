@@ -53,7 +53,8 @@ type Payouts struct {
 // Input names the payout a step is about. It lies in histories in clear.
 type Input struct {
 	PayoutID payout.ID `json:"payout_id"`
-	Late     bool      `json:"late,omitempty"` // the payout was final before
+	Late     bool      `json:"late,omitempty"`   // the payout was final before
+	Parked   bool      `json:"parked,omitempty"` // as the run shows it
 }
 
 // One try of CreatePayout is a token, one send (payout.Timing.SendFor) and
@@ -116,13 +117,15 @@ func (a *Payouts) ReconcilePayout(ctx context.Context, in Input) (payout.Positio
 }
 
 // PollPayout asks the provider because there was no news, and again until
-// something other than waiting is next: its retries are the poll schedule.
+// something other than waiting is next, or it is parked, or no longer: its
+// retries are the poll schedule.
 //
 //	Repeats: safe
 //	Errors:  undecided (benign), with the pause the ledger set
 func (a *Payouts) PollPayout(ctx context.Context, in Input) (payout.Position, error) {
 	at, err := a.ask(ctx, in.PayoutID)
-	if err == nil && at.Step == payout.StepWait && at.Wait > 0 && (in.Late || !at.Status.Final()) {
+	tells := in.Parked != (at.Status == payout.StatusParked) // what people look for in lists
+	if err == nil && at.Step == payout.StepWait && at.Wait > 0 && (in.Late || !at.Status.Final()) && !tells {
 		return at, undecided(at)
 	}
 	return at, err
@@ -151,7 +154,7 @@ func (a *Payouts) TryAgain(ctx context.Context, in Input) (payout.Position, erro
 	if err != nil {
 		return payout.Position{}, border(err)
 	}
-	words, err := a.words(ctx, asks)
+	words, err := a.words(payout.About(ctx, in.PayoutID), asks)
 	if err != nil {
 		return payout.Position{}, border(err)
 	}
@@ -224,6 +227,7 @@ func (a *Payouts) create(ctx context.Context, token payout.Token, send payout.Se
 
 // ask reads the news, asks the provider and judges.
 func (a *Payouts) ask(ctx context.Context, id payout.ID) (payout.Position, error) {
+	ctx = payout.About(ctx, id)
 	asking, err := a.Ledger.Read(ctx, id)
 	if err != nil {
 		return payout.Position{}, a.braked(err)

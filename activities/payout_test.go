@@ -123,6 +123,11 @@ func steps(a *Payouts) map[string]func(context.Context, Input) (payout.Position,
 // leaves the activity.
 func run(t *testing.T, step func(context.Context, Input) (payout.Position, error)) (payout.Position, error) {
 	t.Helper()
+	return runWith(t, step, Input{PayoutID: "p-1"})
+}
+
+func runWith(t *testing.T, step func(context.Context, Input) (payout.Position, error), in Input) (payout.Position, error) {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	var raw error
@@ -131,7 +136,7 @@ func run(t *testing.T, step func(context.Context, Input) (payout.Position, error
 		at, raw = step(ctx, in)
 		return at, raw
 	}, activity.RegisterOptions{Name: "step"})
-	answer, err := env.ExecuteActivity("step", Input{PayoutID: "p-1"})
+	answer, err := env.ExecuteActivity("step", in)
 	if (err == nil) != (raw == nil) {
 		t.Fatalf("error %v became %v", raw, err)
 	}
@@ -222,19 +227,24 @@ func TestCreatePayoutKeepsTheAnswer(t *testing.T) {
 }
 
 func TestPollPayout(t *testing.T) {
+	parked := payout.Position{Status: payout.StatusParked, Step: payout.StepWait, Wait: time.Hour, Attempt: 1}
 	asking := payout.Asking{Asks: []payout.Ask{{Attempt: 1, ProviderID: "b-1"}}}
 	for name, row := range map[string]struct {
-		at   payout.Position
-		want packed
+		at     payout.Position
+		parked bool // as the run shows it
+		want   packed
 	}{
-		"undecided":         {waiting, packed{kind: "undecided", benign: true, delay: waiting.Wait}},
-		"decided":           {done, packed{}},
-		"nothing to poll":   {payout.Position{Status: payout.StatusParked, Step: payout.StepWait, Attempt: 1}, packed{}},
-		"another step":      {payout.Position{Status: payout.StatusPending, Step: payout.StepRelease, Attempt: 1}, packed{}},
-		"a rest is no wait": {payout.Position{Status: payout.StatusPending, Step: payout.StepTryAgain, Wait: time.Minute, Attempt: 1}, packed{}},
+		"undecided":         {waiting, false, packed{kind: "undecided", benign: true, delay: waiting.Wait}},
+		"decided":           {done, false, packed{}},
+		"nothing to poll":   {payout.Position{Status: payout.StatusParked, Step: payout.StepWait, Attempt: 1}, true, packed{}},
+		"another step":      {payout.Position{Status: payout.StatusPending, Step: payout.StepRelease, Attempt: 1}, false, packed{}},
+		"a rest is no wait": {payout.Position{Status: payout.StatusPending, Step: payout.StepTryAgain, Wait: time.Minute, Attempt: 1}, false, packed{}},
+		"still parked":      {parked, true, packed{kind: "undecided", benign: true, delay: parked.Wait}},
+		"parked meanwhile":  {parked, false, packed{}},
+		"no longer parked":  {waiting, true, packed{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at, err := run(t, (&Payouts{Ledger: &book{at: row.at, asking: asking}, Provider: &bank{}}).PollPayout)
+			at, err := runWith(t, (&Payouts{Ledger: &book{at: row.at, asking: asking}, Provider: &bank{}}).PollPayout, Input{PayoutID: "p-1", Parked: row.parked})
 			if row.want == (packed{}) {
 				if err != nil || at != row.at {
 					t.Fatalf("%+v, %v; want %+v", at, err, row.at)

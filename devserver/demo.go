@@ -86,7 +86,7 @@ func (h *house) sayWhere(out io.Writer) {
 	say(out, `
 Everything is up. Ctrl-C stops it; what is in %[1]s survives a restart.
 
-  Temporal UI   http://%[2]s
+  Temporal UI   http://%[2]s      payouts: http://%[2]s/namespaces/default/workflows?query=WorkflowType%%21%%3D%%22Sweep%%22
   API           http://%[3]s      OpenAPI 3.1: http://%[3]s/openapi.json
   webhooks      http://%[4]s/webhooks/truelayer
   provider      http://%[5]s/control/   (the simulator: make it fail, see its journal)

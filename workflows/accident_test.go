@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	sdkpb "go.temporal.io/api/sdk/v1"
 	"payouts/internal/payout"
 )
 
@@ -21,7 +20,7 @@ func TestCancelMovesNoMoney(t *testing.T) {
 		if got := s.money(); got != held {
 			t.Errorf("money after the cancel: %s, want %s", got, held)
 		}
-		if got := s.details(); !strings.Contains(got, "cancel was asked for and is ignored") {
+		if got := s.details(); !strings.Contains(got, "**Cancel:** it was asked for and is ignored") {
 			t.Errorf("the details do not speak of the cancel:\n%s", got)
 		}
 	})
@@ -29,16 +28,6 @@ func TestCancelMovesNoMoney(t *testing.T) {
 	sc := scenario{status: payout.StatusExecuted, money: paid, payouts: 1, takes: 20 * time.Second}
 	sc.check(t, s)
 	sc.checkTime(t, s, took)
-}
-
-// details are what the UI shows of a run.
-func (s *stage) details() string {
-	s.t.Helper()
-	answer, err := s.env.QueryWorkflow("__temporal_workflow_metadata")
-	s.must(err)
-	var m sdkpb.WorkflowMetadata
-	s.must(answer.Get(&m))
-	return m.CurrentDetails
 }
 
 func TestSilenceOfTheBankNeverGivesMoneyBack(t *testing.T) {
@@ -263,27 +252,5 @@ func TestState(t *testing.T) {
 	s.run()
 	if got := s.state().Position; got.Status != payout.StatusExecuted || got.Step != payout.StepDone {
 		t.Errorf("in the end: %+v", got)
-	}
-}
-
-// The search attribute moves only when a payout is parked, no longer parked,
-// or over: each move costs an action.
-func TestSearchAttributes(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"executed":                                        "[executed]",
-		"failed: invalid_iban":                            "[failed invalid_iban]",
-		"no funds once, then executed":                    "[executed]",
-		"no answer for ever, then an event":               "[parked executed]",
-		"no answer for ever, then an event that GET lags": "[parked accepted executed]",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := set(t, scenarios(t)[name].script, true)
-			s.run()
-			if got := fmt.Sprint(s.shown); got != want {
-				t.Errorf("shown: %s, want %s", got, want)
-			}
-		})
 	}
 }

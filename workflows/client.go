@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -16,7 +17,10 @@ import (
 )
 
 // Client is the only way in: it starts and wakes runs.
-type Client struct{ Temporal client.Client }
+type Client struct {
+	Temporal client.Client
+	CasesURL string // where people see a payout's cases, with {payout} in it; empty: nowhere but by command and API
+}
 
 // Start starts the run of a payout or refund, or finds the one that is open:
 // of its life while it is not final, of late word afterwards. The ledger's row
@@ -25,20 +29,21 @@ type Client struct{ Temporal client.Client }
 //
 //	Repeats: safe
 func (c Client) Start(ctx context.Context, d payout.Due) error {
-	id, kind, summary := ID(d.Kind, d.ID), PayoutWorkflow, "%s to player %s"
+	id, kind := ID(d.Kind, d.ID), PayoutWorkflow
 	if d.Kind == payout.KindRefund {
-		kind, summary = RefundWorkflow, "refund of %s to player %s"
+		kind = RefundWorkflow
 	}
 	shown := payout.StatusAccepted // until parked or final
 	if d.Late() {
-		id, kind, summary, shown = LateID(d.Kind, d.ID), LateWordWorkflow, "late word: "+summary, d.Status
+		id, kind, shown = LateID(d.Kind, d.ID), LateWordWorkflow, d.Status
 	}
 	_, err := c.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       id,
 		TaskQueue:                QueuePayouts,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:            fmt.Sprintf(summary, d.Money, d.PlayerID),
+		StaticSummary:            summary(d),
+		StaticDetails:            c.about(d),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			AttributePayoutID.ValueSet(string(d.ID)), AttributePlayerID.ValueSet(d.PlayerID), AttributeStatus.ValueSet(string(shown)),
 			AttributeCurrency.ValueSet(string(d.Money.Currency)), AttributeAmount.ValueSet(d.Money.Minor)),
@@ -47,6 +52,38 @@ func (c Client) Start(ctx context.Context, d payout.Due) error {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
 	return nil
+}
+
+// summary is the line that Temporal's UI shows beside a run: "£10.00 to player
+// 42". A player whose id says so itself is not named twice.
+func summary(d payout.Due) string {
+	player := d.PlayerID
+	if !strings.HasPrefix(strings.ToLower(player), "player") {
+		player = "player " + player
+	}
+	text := fmt.Sprintf("%s to %s", d.Money, player)
+	if d.Kind == payout.KindRefund {
+		text = "refund of " + text
+	}
+	if d.Late() {
+		text = "late word on " + text
+	}
+	return text
+}
+
+// about says what a run is, in Markdown that a person reads also while no
+// worker is there to say more.
+func (c Client) about(d payout.Due) string {
+	what := fmt.Sprintf("One %s through TrueLayer: held in the books, created there, awaited, reconciled.", d.Kind)
+	if d.Late() {
+		what = fmt.Sprintf("What turned up about a %s after it was %s.", d.Kind, d.Status)
+	}
+	what += fmt.Sprintf(" *Current Details* say what it does now, while a worker runs; `starter show %s` always does. "+
+		"Cancel, terminate and reset move no money: the books decide, and the sweeper starts another run where one is missing.", d.ID)
+	if c.CasesURL != "" {
+		what += fmt.Sprintf("\n\n[What people are asked about it](%s)", strings.ReplaceAll(c.CasesURL, "{payout}", string(d.ID)))
+	}
+	return what
 }
 
 // Wake signals a run that there is news. A run that is closed needs no waking:
@@ -106,11 +143,16 @@ func (c Client) assertAttributes(ctx context.Context, namespace string) error {
 	return err
 }
 
+const (
+	sweepNote    = "Finds payouts and refunds that nobody is working at: starts runs that are missing, wakes those with unread news, opens cases that are due. Safe to pause for a while: without it the worker sweeps by itself."
+	sweepSummary = "start the runs that are missing, wake those with unread news"
+)
+
 func (c Client) assertSweep(ctx context.Context, every time.Duration) error {
 	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
+	action := &client.ScheduleWorkflowAction{ID: SweepID, Workflow: SweepWorkflow, TaskQueue: QueuePayouts, StaticSummary: sweepSummary}
 	_, err := c.Temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
-		ID: SweepID, Spec: spec,
-		Action:        &client.ScheduleWorkflowAction{ID: SweepID, Workflow: SweepWorkflow, TaskQueue: QueuePayouts},
+		ID: SweepID, Spec: spec, Action: action, Note: sweepNote,
 		Overlap:       enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, // one sweep at a time finds what the skipped one would have
 		CatchupWindow: max(every, 10*time.Second),           // after an outage one sweep is enough
 	})
@@ -122,11 +164,15 @@ func (c Client) assertSweep(ctx context.Context, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if intervals := found.Schedule.Spec.Intervals; len(intervals) == 1 && intervals[0].Every == every {
+	intervals, doing := found.Schedule.Spec.Intervals, found.Schedule.Action.(*client.ScheduleWorkflowAction)
+	if len(intervals) == 1 && intervals[0].Every == every && doing.StaticSummary == sweepSummary {
 		return nil
 	}
 	return handle.Update(ctx, client.ScheduleUpdateOptions{DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-		in.Description.Schedule.Spec = &spec
+		in.Description.Schedule.Spec, in.Description.Schedule.Action = &spec, action
+		if !in.Description.Schedule.State.Paused { // whose note says why
+			in.Description.Schedule.State.Note = sweepNote
+		}
 		return &client.ScheduleUpdate{Schedule: &in.Description.Schedule}, nil
 	}})
 }

@@ -1,10 +1,8 @@
 package workflows
 
 import (
-	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"payouts/activities"
@@ -34,13 +32,13 @@ func (p *run) follow(at payout.Position) (Outcome, error) {
 		case payout.StepTryAgain:
 			at = p.rest(at)
 		case payout.StepRelease:
-			at = p.release() // the player is credited back
+			at = p.release()
 		case payout.StepFreeze:
 			at = p.freeze()
 		case payout.StepReturn:
 			at = p.bookReturn()
 		case payout.StepPark:
-			at = p.openCase() // to a person; the money stays where it is safe
+			at = p.openCase()
 		case payout.StepDone:
 			if !p.hasNews() {
 				return p.finish(at), nil
@@ -50,6 +48,7 @@ func (p *run) follow(at payout.Position) (Outcome, error) {
 			at = p.newsOrPoll(payout.Position{Status: at.Status, Wait: time.Minute})
 		}
 	}
+	p.tell(endFault)
 	return Outcome{}, p.err
 }
 
@@ -57,13 +56,17 @@ func (p *run) follow(at payout.Position) (Outcome, error) {
 type run struct {
 	ctx    workflow.Context
 	id     payout.ID
+	kind   payout.Kind
 	steps  steps
 	late   bool // the payout was final before this run began
 	news   workflow.ReceiveChannel
 	look   bool // a person asked to ask the provider now
 	cancel bool // somebody asked to cancel, which moves no money
 	at     payout.Position
+	doing  doing
+	due    time.Time     // of the timer that runs, or ran last
 	status payout.Status // as the search attribute has it
+	reason payout.Reason // as the search attribute has it
 	err    error
 }
 
@@ -72,14 +75,15 @@ func begin(ctx workflow.Context, in Input, steps steps) *run {
 	// A cancelled context would fail every step that follows, and a cancel is
 	// an accident, never a verdict: the run goes on in a context of its own.
 	own, _ := workflow.NewDisconnectedContext(ctx)
-	p := &run{ctx: own, id: in.PayoutID, steps: steps, status: payout.StatusAccepted}
-	p.news = workflow.GetSignalChannelWithOptions(own, SignalNews, workflow.SignalChannelOptions{
-		Description: "There is news about this payout: the provider is asked now. It decides nothing by itself."})
+	p := &run{ctx: own, id: in.PayoutID, kind: in.Kind, steps: steps, status: payout.StatusAccepted}
+	if p.kind == "" {
+		p.kind = payout.KindPayout
+	}
 	p.handle()
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		ctx.Done().Receive(ctx, nil)
 		p.cancel = ctx.Err() != nil
-		p.show(p.at)
+		p.tell(p.doing)
 	})
 	return p
 }
@@ -90,27 +94,38 @@ type steps struct{ create, poll, reconcile string }
 
 var payoutSteps = steps{activityCreatePayout, activityPollPayout, activityReconcilePayout}
 
-func (p *run) create() payout.Position { return p.do(p.steps.create, "create at the provider") }
+func (p *run) create() payout.Position {
+	what := doing(p.steps.create)
+	if p.at.Step == "" {
+		what = doingStart
+	}
+	return p.answer(p.begins(p.ctx, p.steps.create, what))
+}
 func (p *run) reconcile() payout.Position {
 	p.read()
-	return p.do(p.steps.reconcile, "ask the provider and reconcile")
+	return p.do(p.steps.reconcile)
 }
-func (p *run) release() payout.Position    { return p.do(activityReleaseHold, "credit the player back") }
-func (p *run) freeze() payout.Position     { return p.do(activityFreezeHold, "freeze the money") }
-func (p *run) bookReturn() payout.Position { return p.do(activityBookReturn, "book the bank's return") }
-func (p *run) openCase() payout.Position   { return p.do(activityOpenCase, "park and open a case") }
+func (p *run) release() payout.Position    { return p.do(activityReleaseHold) } // the player is credited back
+func (p *run) freeze() payout.Position     { return p.do(activityFreezeHold) }
+func (p *run) bookReturn() payout.Position { return p.do(activityBookReturn) }
+func (p *run) openCase() payout.Position   { return p.do(activityOpenCase) } // to a person; the money stays where it is safe
 
 // newsOrPoll waits for news until at.Wait is over, then polls until there is
 // something new. Without a wait only news helps.
 func (p *run) newsOrPoll(at payout.Position) payout.Position {
+	what := doingWait
+	if at.Step != payout.StepWait {
+		what = doingNewer
+	}
 	switch {
 	case at.Wait == 0:
+		p.tell(doingListen)
 		p.await(p.hasNews)
-	case p.newsWithin(at.Wait, "silence before the first poll"):
+	case p.newsWithin(at.Wait, what):
 	default:
 		ctx, cancel := workflow.WithCancel(p.ctx)
 		defer cancel() // a poll that news overtook has no more to say
-		poll := workflow.ExecuteActivity(withOptions(ctx, p.steps.poll, "ask the provider until it decides"), p.steps.poll, activities.Input{PayoutID: p.id, Late: p.late})
+		poll := p.begins(ctx, p.steps.poll, doing(p.steps.poll))
 		if p.await(func() bool { return p.hasNews() || poll.IsReady() }); poll.IsReady() {
 			return p.answer(poll)
 		}
@@ -120,17 +135,19 @@ func (p *run) newsOrPoll(at payout.Position) payout.Position {
 
 // rest waits between two attempts; news of an earlier one ends it.
 func (p *run) rest(at payout.Position) payout.Position {
-	if at.Wait > 0 && p.newsWithin(at.Wait, fmt.Sprintf("rest before attempt %d", at.Attempt+1)) {
+	if at.Wait > 0 && p.newsWithin(at.Wait, doingRest) {
 		return p.reconcile()
 	}
-	return p.do(activityTryAgain, "begin the next attempt")
+	return p.do(activityTryAgain)
 }
 
 // newsWithin waits for news for d at the most and says whether there is some.
-func (p *run) newsWithin(d time.Duration, why string) bool {
+func (p *run) newsWithin(d time.Duration, what doing) bool {
 	ctx, cancel := workflow.WithCancel(p.ctx)
 	defer cancel() // a timer that news overtook would cost a task when it fires
-	timer := workflow.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: why})
+	p.due = workflow.Now(p.ctx).Add(d)
+	p.tell(what)
+	timer := workflow.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: p.words().Summary})
 	p.await(func() bool { return p.hasNews() || timer.IsReady() })
 	return p.hasNews()
 }
@@ -151,8 +168,13 @@ func (p *run) read() {
 }
 
 // do runs one step and answers with the position after it.
-func (p *run) do(step, summary string) payout.Position {
-	return p.answer(workflow.ExecuteActivity(withOptions(p.ctx, step, summary), step, activities.Input{PayoutID: p.id, Late: p.late}))
+func (p *run) do(step string) payout.Position { return p.answer(p.begins(p.ctx, step, doing(step))) }
+
+// begins begins a step, and says so.
+func (p *run) begins(ctx workflow.Context, step string, what doing) workflow.Future {
+	p.tell(what)
+	return workflow.ExecuteActivity(withOptions(ctx, step, p.words().Summary), step,
+		activities.Input{PayoutID: p.id, Late: p.late, Parked: p.status == payout.StatusParked})
 }
 
 func (p *run) answer(step workflow.Future) payout.Position {
@@ -161,20 +183,4 @@ func (p *run) answer(step workflow.Future) payout.Position {
 		p.err = err
 	}
 	return at
-}
-
-// finish tells the UI how it ended: one upsert, the run's last act.
-func (p *run) finish(at payout.Position) Outcome {
-	updates := []temporal.SearchAttributeUpdate{AttributeStatus.ValueSet(string(at.Status))}
-	if at.Reason != "" {
-		updates = append(updates, AttributeFailureReason.ValueSet(string(at.Reason)))
-	}
-	p.upsert(updates...)
-	return Outcome{Status: at.Status, Reason: at.Reason}
-}
-
-func (p *run) upsert(updates ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(p.ctx, updates...); err != nil {
-		workflow.GetLogger(p.ctx).Warn("search attributes not set", "payout_id", p.id, "error", err)
-	}
 }

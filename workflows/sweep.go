@@ -15,7 +15,7 @@ import (
 func Sweep(ctx workflow.Context) (activities.Swept, error) {
 	var done activities.Swept
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: QueuePayouts, StartToCloseTimeout: 5 * time.Minute, Summary: "start and wake what is due",
+		TaskQueue: QueuePayouts, StartToCloseTimeout: 5 * time.Minute, Summary: sweepSummary,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 2},
 	}), activitySweep).Get(ctx, &done)
 	return done, err

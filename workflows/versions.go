@@ -8,13 +8,22 @@ import (
 	"payouts/activities"
 )
 
+// RegisterWorkflows names the workflows: to a worker, or to a replayer of
+// histories. Where workers are versioned, a payout stays with the build that
+// began it; a sweep may be ended by any, so that the schedule never waits for
+// a build that is gone.
+func RegisterWorkflows(r worker.WorkflowRegistry) {
+	pinned := workflow.VersioningBehaviorPinned
+	r.RegisterWorkflowWithOptions(Payout, workflow.RegisterOptions{Name: PayoutWorkflow, VersioningBehavior: pinned})
+	r.RegisterWorkflowWithOptions(Refund, workflow.RegisterOptions{Name: RefundWorkflow, VersioningBehavior: pinned})
+	r.RegisterWorkflowWithOptions(LateWord, workflow.RegisterOptions{Name: LateWordWorkflow, VersioningBehavior: pinned})
+	r.RegisterWorkflowWithOptions(Sweep, workflow.RegisterOptions{Name: SweepWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})
+}
+
 // Register tells a worker of the queue `payouts` what it can do: the
 // workflows, and the steps in the database.
 func Register(w worker.Registry, p *activities.Payouts, s *activities.Sweeper) {
-	w.RegisterWorkflowWithOptions(Payout, workflow.RegisterOptions{Name: PayoutWorkflow})
-	w.RegisterWorkflowWithOptions(Refund, workflow.RegisterOptions{Name: RefundWorkflow})
-	w.RegisterWorkflowWithOptions(LateWord, workflow.RegisterOptions{Name: LateWordWorkflow})
-	w.RegisterWorkflowWithOptions(Sweep, workflow.RegisterOptions{Name: SweepWorkflow})
+	RegisterWorkflows(w)
 	w.RegisterActivityWithOptions(p.ReleaseHold, activity.RegisterOptions{Name: activityReleaseHold})
 	w.RegisterActivityWithOptions(p.FreezeHold, activity.RegisterOptions{Name: activityFreezeHold})
 	w.RegisterActivityWithOptions(p.BookReturn, activity.RegisterOptions{Name: activityBookReturn})

@@ -153,6 +153,9 @@ func TestTemporalLost(t *testing.T) {
 		if _, err := h.run(l.workflowID()); l.end.forgotten && err == nil {
 			h.t.Error("a payout that was over has a run again")
 		}
+		if !l.end.forgotten { // the search attributes came back too
+			await(h.t, soon, func() bool { return len(h.list(fmt.Sprintf("PlayerId = %q", l.winner.id))) == 1 }, because("no list shows %s by its player", l.id))
+		}
 	})
 }
 

@@ -14,8 +14,12 @@
 //	accident_test.go  terminated, reset and cancelled runs; programs killed, Temporal lost
 //	clock_test.go     days of outage, and late word
 //	temporal_test.go  what Temporal shows, and what a payout costs there
+//	ui_test.go        what Temporal's UI shows to a person, in a real browser (browser_test.go)
 //	door_test.go      the same request many times
 //	postgres_test.go  the same on PostgreSQL
 //	memory_test.go    what the idle programs need
 //	devserver_test.go everything in one process
+//	replay_test.go    a build is tried against the runs of a cluster
+//	versions_test.go  builds roll forward and back with payouts in flight
+//	record_test.go    records histories for package workflows; what they live through stands in recordings_test.go
 package e2e

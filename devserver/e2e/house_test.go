@@ -207,6 +207,17 @@ func (h *house) file(name, text string) string {
 // start starts worker, starter or gateway, at the same address as before.
 func (h *house) start(name string) {
 	h.t.Helper()
+	var args []string
+	if name == "starter" {
+		args = []string{"serve"}
+	}
+	h.up[name] = h.launched(name, args...)
+}
+
+// launched is a program, begun with the configuration of the house and these
+// arguments.
+func (h *house) launched(name string, args ...string) *process {
+	h.t.Helper()
 	var environment []string
 	for key, value := range h.env {
 		if value != "" && key == strings.ToUpper(key) {
@@ -214,12 +225,8 @@ func (h *house) start(name string) {
 		}
 	}
 	environment = append(environment, "ADMIN_ADDR="+h.env[name])
-	var args []string
-	if name == "starter" {
-		args = []string{"serve"}
-	}
 	h.runs++
-	h.up[name] = run(h.t, name, outputIn(h.dir, name, h.runs), environment, binary(h.t, h.built+name), args...)
+	return run(h.t, name, outputIn(h.dir, name, h.runs), environment, binary(h.t, h.built+name), args...)
 }
 
 // kill ends a program as a power cut would.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -10,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	_ "payouts/internal/cli" // what the programs are: when it changes, go test must not answer from its cache
+	"payouts/internal/cli"
 )
 
 // atOnce is how many tests run at a time: they wait far more than they work.
@@ -39,12 +40,27 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
+	if !linked() {
+		return 1
+	}
 	if err := seeSources(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer endShared()
 	return m.Run()
+}
+
+// linked has the linker keep what the programs are, so that go test knows that
+// the result depends on it: code that nothing calls is left out, and a change in
+// it would be answered from the cache.
+func linked() bool {
+	for _, program := range []func(context.Context, []string, cli.Terminal) int{cli.Worker, cli.Starter, cli.Gateway} {
+		if program == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // seeSources looks at sources that are not compiled into the tests, so that go

@@ -21,7 +21,7 @@ import (
 // server is a running Temporal server.
 type server struct {
 	*process
-	addr, metrics string
+	addr, metrics, ui string
 }
 
 // shared is the Temporal server of this test process, started by the first
@@ -38,7 +38,7 @@ func sharedServer(t testing.TB) *server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = startServer(filepath.Join(folder, "temporal.out"), "127.0.0.1:0", "127.0.0.1:0")
+		shared.server, shared.err = startServer(filepath.Join(folder, "temporal.out"), "-addr", "127.0.0.1:0", "-metrics", "127.0.0.1:0")
 	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -59,7 +59,19 @@ func endShared() {
 func ownServer(t testing.TB, addr string) *server {
 	t.Helper()
 	binary(t, "devserver")
-	s, err := startServer(filepath.Join(t.TempDir(), "temporal.out"), addr, "")
+	return serverOf(t, "-addr", addr)
+}
+
+// serverWithUI starts a Temporal server of the test's own with its web UI.
+func serverWithUI(t testing.TB) *server {
+	t.Helper()
+	binary(t, "devserver")
+	return serverOf(t, "-addr", "127.0.0.1:0", "-ui", "127.0.0.1:0")
+}
+
+func serverOf(t testing.TB, args ...string) *server {
+	t.Helper()
+	s, err := startServer(filepath.Join(t.TempDir(), "temporal.out"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,18 +79,15 @@ func ownServer(t testing.TB, addr string) *server {
 	return s
 }
 
-func startServer(output, addr, metrics string) (*server, error) {
-	args := []string{"temporal", "-memory", "-dir", output + ".d", "-addr", addr}
-	if metrics != "" {
-		args = append(args, "-metrics", metrics)
-	}
+func startServer(output string, args ...string) (*server, error) {
+	args = append([]string{"temporal", "-memory", "-time-skipping", "-dir", output + ".d"}, args...)
 	p, err := launch("temporal", output, os.Environ(), filepath.Join(folder, "devserver"), args...)
 	if err != nil {
 		return nil, err
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if fields, ok := readyLine(p.said()); ok {
-			return &server{p, fields["temporal"], fields["metrics"]}, nil
+			return &server{p, fields["temporal"], fields["metrics"], fields["ui"]}, nil
 		}
 		if !p.running() || time.Now().After(end) {
 			p.kill()

@@ -24,6 +24,7 @@ type Config struct {
 	MerchantAccounts map[payout.Currency]string // currency → the account it is paid from
 	AdminAddr        string
 	Temporal         client.Options
+	Deployment       Deployment
 
 	StarterAddr      string
 	Tokens           Tokens
@@ -42,6 +43,7 @@ type Config struct {
 	Events         []EventsTarget // empty: events are kept and not sent
 	EventsRetryFor time.Duration
 	StateDir       string
+	CasesURL       string // with {payout} in it; empty: there is no such page
 	TracesURL      string // where spans go, by OTLP over HTTP; empty: none are made
 
 	eventsURL    string
@@ -81,7 +83,8 @@ func (c Config) Limits() payout.Limits {
 // Load reads the environment for the programs that will run in this process,
 // and the files it names. Every mistake is reported at once, a line each,
 // beginning with the variable's name and saying what to do. A variable that
-// is empty counts as not set.
+// is empty counts as not set. Without a program it reads only how to reach
+// Temporal.
 func Load(getenv func(string) string, programs ...Program) (Config, error) {
 	c := Config{Timing: payout.DefaultTiming(), Decisions: payout.Decisions()}
 	var errs []error
@@ -111,8 +114,10 @@ func Load(getenv func(string) string, programs ...Program) (Config, error) {
 	if err := c.Timing.Check(); err != nil {
 		errs = append(errs, err)
 	}
-	if err := c.checkEvents(getenv); err != nil {
-		errs = append(errs, err)
+	for _, check := range []func(func(string) string) error{c.checkEvents, c.checkDeployment} {
+		if err := check(getenv); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	var err error
 	if c.Temporal, err = envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(getenv)}); err != nil {

@@ -72,6 +72,9 @@ func TestLoadDefaults(t *testing.T) {
 	if !c.Reference.MatchString("WINNINGS 1-2.") || c.Reference.MatchString("") || c.Reference.MatchString("A\n") || c.Reference.MatchString(strings.Repeat("A", 19)) {
 		t.Error("the reference pattern is not the default")
 	}
+	if c.Deployment.Versioned() || c.Deployment.options().UseVersioning {
+		t.Errorf("workers are versioned as %s without being told", c.Deployment)
+	}
 	shown, err := json.Marshal(c.TrueLayer)
 	if err != nil || strings.Contains(fmt.Sprintf("%v %+v %#v %s", c, c, c, shown), "tell nobody") {
 		t.Errorf("the secret can be printed: %s %v", shown, err)
@@ -88,14 +91,19 @@ func TestLoadSettings(t *testing.T) {
 	maps.Copy(environment, map[string]string{
 		"TEMPORAL_ADDRESS": "temporal:7233", "TEMPORAL_NAMESPACE": "payouts", "EVENTS_FILE": events, "SOURCE_BINDING": "first_use",
 		"POLL_FIRST": "5s", "KEY_WINDOW": "2h", "REFERENCE_PATTERN": "[A-Z]{3}", "ADMIN_ADDR": "127.0.0.1:0", "PROVIDER_RPS": "2.5",
+		"CASES_URL":                "https://backoffice.example/cases?payout={payout}",
+		"TEMPORAL_DEPLOYMENT_NAME": "payouts", "TEMPORAL_WORKER_BUILD_ID": "2026-11-20.1+7d15c3f",
 	})
 	c, err := load(environment, Programs()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Temporal.HostPort != "temporal:7233" || c.namespace() != "payouts" || len(c.Events) != 2 || c.Events[1].Caller != "rival" || !c.BindFirstUse ||
-		c.Timing.PollFirst != 5*time.Second || c.Timing.KeyWindow != 2*time.Hour || c.AdminAddr != "127.0.0.1:0" || c.ProviderRPS != 2.5 {
+		c.Timing.PollFirst != 5*time.Second || c.Timing.KeyWindow != 2*time.Hour || c.AdminAddr != "127.0.0.1:0" || c.ProviderRPS != 2.5 || c.CasesURL == "" {
 		t.Errorf("loaded %+v", c)
+	}
+	if c.Deployment.String() != "payouts:2026-11-20.1+7d15c3f" || !c.Deployment.options().UseVersioning {
+		t.Errorf("the deployment is %+v", c.Deployment)
 	}
 	if c.Reference.MatchString("ABCD") || !c.Reference.MatchString("ABC") {
 		t.Error("the pattern does not cover the whole reference")
@@ -115,6 +123,7 @@ func TestLoadMistakes(t *testing.T) {
 		"MAX_AMOUNT_IN_MINOR":                {"0", "-1", "1.5", "many"},
 		"REFERENCE_PATTERN":                  {"(", ".*"},
 		"SOURCE_BINDING":                     {"free"},
+		"CASES_URL":                          {"https://backoffice.example", "backoffice/{payout}"},
 		"TRUELAYER_JWKS_URL":                 {"", "webhooks.truelayer.com", "ftp://x"},
 		"TRUELAYER_API_URL":                  {"", "/v3"},
 		"TRUELAYER_AUTH_URL":                 {"", "https://"},
@@ -141,6 +150,8 @@ func TestLoadMistakes(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT":        {"collector:4318", "grpc://collector:4317"},
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {"/v1/traces"},
 		"OTEL_EXPORTER_OTLP_PROTOCOL":        {"grpc", "http/json"},
+		"TEMPORAL_DEPLOYMENT_NAME":           {"pay.outs", "pay:outs", "__payouts", "payouts", strings.Repeat("a", 101)}, // without a build
+		"TEMPORAL_WORKER_BUILD_ID":           {"one two", "__1", "1:2", "abc123", strings.Repeat("a", 101)},
 		"TEMPORAL_TLS":                       nil, // the SDK takes whatever it does not understand as false
 		"TEMPORAL_ADDRESS":                   nil,
 		"TEMPORAL_NAMESPACE":                 nil,
@@ -215,7 +226,8 @@ func wantMistakes(t *testing.T, err error, names ...string) {
 
 // oneOf lets a mistake between two variables be told under either's name.
 func oneOf(err error, name string) bool {
-	pairs := map[string]string{"KEY_LIFE": "KEY_WINDOW", "POLL_FIRST": "POLL_MAX", "EVENTS_SECRET_FILE": "EVENTS_URL"}
+	pairs := map[string]string{"KEY_LIFE": "KEY_WINDOW", "POLL_FIRST": "POLL_MAX", "EVENTS_SECRET_FILE": "EVENTS_URL",
+		"TEMPORAL_DEPLOYMENT_NAME": "TEMPORAL_WORKER_BUILD_ID", "TEMPORAL_WORKER_BUILD_ID": "TEMPORAL_DEPLOYMENT_NAME"}
 	return pairs[name] != "" && strings.Contains("\n"+err.Error(), "\n"+pairs[name]+": ")
 }
 

@@ -81,6 +81,7 @@ var checks = []struct {
 	{"temporal", CheckConfiguration, 15 * time.Second, (*doctor).temporal},
 	{"search_attributes", "temporal", 15 * time.Second, (*doctor).searchAttributes},
 	{"schedule", "temporal", 15 * time.Second, (*doctor).schedule},
+	{"deployment", "temporal", 15 * time.Second, (*doctor).deployment},
 }
 
 // doctor is what the checks share: each leaves what the later ones need.

@@ -24,32 +24,36 @@ const workerMakes = "start the worker: it makes them, and makes them again each 
 
 // temporal sees whether the server answers and has our namespace.
 func (d *doctor) temporal(ctx context.Context) Finding {
-	server, namespace := d.config.Temporal.HostPort, d.config.namespace()
-	if server == "" {
-		server = "localhost:7233"
-	}
+	server, namespace := d.config.server(), d.config.namespace()
 	var err error
 	if d.dialled, err = dialTemporal(d.config, NewMetrics(time.Now), nil, zap.NewNop()); err != nil {
 		return failed("TEMPORAL_*: correct the variables of the Temporal client", "%v", err)
 	}
 	found, err := d.dialled.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+	if err != nil {
+		return temporalFault(d.config, err)
+	}
+	return passed("%s has namespace %s; closed runs are kept for %s", server, namespace,
+		short(found.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()))
+}
+
+// temporalFault tells why Temporal gives no answer about our namespace.
+func temporalFault(c Config, err error) Finding {
 	var (
 		missing *serviceerror.NamespaceNotFound
 		gone    *serviceerror.NotFound
 		denied  *serviceerror.PermissionDenied
 	)
+	server, namespace := c.server(), c.namespace()
 	switch {
 	case errors.As(err, &missing), errors.As(err, &gone):
 		return failed("TEMPORAL_NAMESPACE: name one that exists, or make it: temporal operator namespace create --namespace "+namespace+" --retention 168h",
 			"%s answers and has no namespace %s", server, namespace)
 	case errors.As(err, &denied):
 		return failed("TEMPORAL_API_KEY, TEMPORAL_TLS_*: want credentials that may use namespace "+namespace, "%s: %v", server, err)
-	case err != nil:
-		return failed("TEMPORAL_ADDRESS: name a Temporal server that runs and that this machine may reach (and TEMPORAL_TLS_*, TEMPORAL_API_KEY where it asks for them);\n"+
-			"until then payouts are accepted and wait", "%s does not answer: %v", server, err)
 	}
-	return passed("%s has namespace %s; closed runs are kept for %s", server, namespace,
-		short(found.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()))
+	return failed("TEMPORAL_ADDRESS: name a Temporal server that runs and that this machine may reach (and TEMPORAL_TLS_*, TEMPORAL_API_KEY where it asks for them);\n"+
+		"until then payouts are accepted and wait", "%s does not answer: %v", server, err)
 }
 
 // searchAttributes sees whether the attributes of a payout's run are
@@ -104,4 +108,26 @@ func (d *doctor) schedule(ctx context.Context) Finding {
 		return passed("%s fires each %s; not yet", workflows.SweepID, short(every))
 	}
 	return passed("%s fires each %s, last at %s", workflows.SweepID, short(every), last.UTC().Format(time.RFC3339))
+}
+
+// deployment sees whether new payouts go to workers of this build.
+func (d *doctor) deployment(ctx context.Context) Finding {
+	ours := d.config.Deployment
+	if !ours.Versioned() {
+		return passed("workers are not versioned: any takes any payout")
+	}
+	makeCurrent := fmt.Sprintf("start the worker, and make its build current: temporal worker deployment set-current-version --deployment-name %s --build-id %s", ours.Name, ours.BuildID)
+	found, err := d.dialled.WorkerDeploymentClient().GetHandle(ours.Name).Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+	var unknown *serviceerror.NotFound
+	switch current := found.Info.RoutingConfig.CurrentVersion; {
+	case err != nil && !errors.As(err, &unknown):
+		return failed("TEMPORAL_*: want credentials that may read worker deployments", "deployment %s: %v", ours.Name, err)
+	case err != nil:
+		return warned(makeCurrent, "Temporal knows no worker of %s yet; new payouts wait until a build is current", ours)
+	case current == nil:
+		return warned(makeCurrent, "no build of %s is current: new payouts wait, or go to workers without versions", ours.Name)
+	case current.BuildID != ours.BuildID:
+		return warned("nothing, if it is meant so; else "+makeCurrent, "new payouts go to build %s, not to %s", current.BuildID, ours.BuildID)
+	}
+	return passed("new payouts go to %s", ours)
 }

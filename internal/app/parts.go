@@ -3,14 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
 	"google.golang.org/grpc"
 
 	"payouts/internal/ledger"
@@ -47,7 +44,7 @@ func dialTemporal(c Config, metrics *Metrics, traces *tracing, log *zap.Logger) 
 	if options.ConnectionOptions.GrpcCompression == nil { // our messages are about a kilobyte: to pack them costs both sides more than to send them
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
 	}
-	options.Logger = sdklog.NewStructuredLogger(slog.New(zapslog.NewHandler(log.Named("temporal").Core())))
+	options.Logger = sdkLogger(log.Named("temporal"))
 	temporal, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("TEMPORAL_*: %w", err)
@@ -72,4 +69,12 @@ func (c Config) namespace() string {
 		return client.DefaultNamespace
 	}
 	return c.Temporal.Namespace
+}
+
+// server is the address of Temporal's frontend.
+func (c Config) server() string {
+	if c.Temporal.HostPort == "" {
+		return client.DefaultHostPort
+	}
+	return c.Temporal.HostPort
 }

@@ -164,6 +164,14 @@ func Variables() []Variable {
 		wait("RETURN_ASK_FOR", timing.ReturnAskFor, "how long the provider is asked about a return it announced and does not confirm", func(t *payout.Timing) *time.Duration { return &t.ReturnAskFor }),
 		wait("UNMATCHED_AFTER", timing.UnmatchedAfter, "an event that belongs to no payout gets a case after this", func(t *payout.Timing) *time.Duration { return &t.UnmatchedAfter }),
 		wait("SWEEP_EVERY", timing.SweepEvery, "the sweeper's period", func(t *payout.Timing) *time.Duration { return &t.SweepEvery }),
+		{Name: "CASES_URL", Programs: []Program{Worker, Starter},
+			Meaning: "where people see in a browser what is asked about a payout, such as `https://backoffice.example/cases?payout={payout}`: a link on each payout's page in Temporal's UI. Without it the page names the command",
+			read: func(c *Config, s string) error {
+				if !strings.Contains(s, "{payout}") {
+					return fmt.Errorf("%q: want {payout} where the payout's id belongs", s)
+				}
+				return webAddress(s, &c.CasesURL)
+			}},
 		{Name: "DECISIONS_FILE", Programs: onlyWorker,
 			Meaning: "file that replaces rows of the decision table: a JSON list of `{\"reason\", \"step\": \"try_again\", \"attempts\", \"rest_min\", \"rest_max\", \"then\": \"release\"}` or `{\"reason\", \"step\": \"release\"}`",
 			read: func(c *Config, s string) error {
@@ -216,6 +224,9 @@ func Variables() []Variable {
 
 		{Name: "TEMPORAL_ADDRESS", Default: "localhost:7233", Programs: all, Meaning: "where Temporal's frontend is"},
 		{Name: "TEMPORAL_NAMESPACE", Default: "default", Programs: all, Meaning: "the Temporal namespace"},
+		{Name: "TEMPORAL_DEPLOYMENT_NAME", Programs: onlyWorker, Meaning: "the worker deployment whose builds Temporal tells apart, such as `payouts`; with TEMPORAL_WORKER_BUILD_ID. " +
+			"A payout then stays with the build that began it, and a new build gets none until it is made current (docs/upgrade.md). Neither: any worker takes any payout", read: readDeploymentName},
+		{Name: "TEMPORAL_WORKER_BUILD_ID", Programs: onlyWorker, Meaning: "which build of that deployment this worker is, such as a commit; another one for every change of the workflows", read: readBuildID},
 		{Name: "TEMPORAL_API_KEY", Programs: all, Meaning: "Temporal Cloud's API key"},
 		{Name: "TEMPORAL_TLS", Programs: all, Meaning: "`true` speaks TLS to Temporal. This and every other `TEMPORAL_…` variable is read as the Temporal SDK reads it (package envconfig), a profile in TEMPORAL_CONFIG_FILE among them"},
 	}

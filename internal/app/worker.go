@@ -76,7 +76,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	defer temporal.Close()
 	metrics.Work(NewBooksMetrics(books.Stats, statsFresh, log))
 	w := &working{
-		runs:    workflows.Client{Temporal: temporal},
+		runs:    workflows.Client{Temporal: temporal, CasesURL: c.CasesURL},
 		payouts: &activities.Payouts{Ledger: books, Provider: provider},
 		config:  c, log: log, metrics: metrics,
 	}
@@ -99,7 +99,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	group.Go(func() error { w.startLateWord(ctx); return nil })
 	group.Go(func() error { relay.Run(ctx); return nil })
 	group.Go(func() error { sealPositions(ctx, books, log); return nil })
-	log.Info("worker ready", zap.String("admin", "http://"+admin.Addr()), zap.String("namespace", c.namespace()))
+	log.Info("worker ready", zap.String("admin", "http://"+admin.Addr()), zap.String("namespace", c.namespace()), zap.Stringer("deployment", c.Deployment))
 	return group.Wait()
 }
 
@@ -127,7 +127,7 @@ func (w *working) work(ctx context.Context, temporal client.Client) {
 
 func (w *working) session(ctx context.Context, temporal client.Client) error {
 	fatal := make(chan error, 2)
-	options := worker.Options{WorkerStopTimeout: stopWithin, OnFatalError: func(err error) { fatal <- err }}
+	options := worker.Options{WorkerStopTimeout: stopWithin, OnFatalError: func(err error) { fatal <- err }, DeploymentOptions: w.config.Deployment.options()}
 	options.MaxConcurrentActivityExecutionSize = booksAtOnce
 	lifecycle := worker.New(temporal, workflows.QueuePayouts, options)
 	workflows.Register(lifecycle, w.payouts, w.sweeper)

@@ -92,7 +92,7 @@ func (c *caseCommand) Run(ctx context.Context, t Terminal) error {
 // tellCase says what is asked, why, since when, and who acts.
 func tellCase(w io.Writer, c httpapi.Case) {
 	fmt.Fprintf(w, "case %s\n", c.ID)
-	line(w, "asks", fmt.Sprintf("%s: %s", c.Kind, word(asks, payout.CaseKind(c.Kind))))
+	line(w, "asks", fmt.Sprintf("%s: %s", c.Kind, or(payout.CaseKind(c.Kind).InWords(), "see why")))
 	line(w, "why", c.Why)
 	line(w, "since", fmt.Sprintf("%s (%s), %s", when(c.OpenedAt), age(c.AgeSeconds), c.Status))
 	if c.ClosedAt != nil {

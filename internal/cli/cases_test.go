@@ -142,7 +142,7 @@ func TestInbox(t *testing.T) {
 // Every kind of case asks in words, and has a way on.
 func TestEveryCaseAsks(t *testing.T) {
 	for _, kind := range payout.CaseKinds() {
-		if asks[kind] == "" {
+		if kind.InWords() == "" {
 			t.Errorf("%s asks nothing", kind)
 		}
 		if len(payout.Offers(kind)) == 0 && closes[kind] == "" {

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	deploymentpb "go.temporal.io/api/deployment/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	namespacepb "go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/operatorservice/v1"
@@ -145,6 +146,8 @@ type temporalStub struct {
 	attributes map[string]enumspb.IndexedValueType
 	schedule   *workflowservice.DescribeScheduleResponse // nil: there is none
 	namespace  string
+	current    string // build of the deployment; "": none
+	deployed   bool   // a versioned worker has polled
 }
 
 func newTemporalStub() *temporalStub {
@@ -200,6 +203,17 @@ func (s *temporalStub) DescribeSchedule(_ context.Context, in *workflowservice.D
 	return s.schedule, nil
 }
 
+func (s *temporalStub) DescribeWorkerDeployment(_ context.Context, in *workflowservice.DescribeWorkerDeploymentRequest) (*workflowservice.DescribeWorkerDeploymentResponse, error) {
+	if !s.deployed {
+		return nil, serviceerror.ToStatus(serviceerror.NewNotFound("no Worker Deployment found")).Err()
+	}
+	routing := &deploymentpb.RoutingConfig{}
+	if s.current != "" {
+		routing.CurrentDeploymentVersion = &deploymentpb.WorkerDeploymentVersion{DeploymentName: in.DeploymentName, BuildId: s.current}
+	}
+	return &workflowservice.DescribeWorkerDeploymentResponse{WorkerDeploymentInfo: &deploymentpb.WorkerDeploymentInfo{Name: in.DeploymentName, RoutingConfig: routing}}, nil
+}
+
 // nobody is an address that nobody listens at.
 func nobody(t *testing.T) string {
 	t.Helper()
@@ -246,6 +260,13 @@ func TestDoctor(t *testing.T) {
 				w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
 				next.ServeHTTP(w, r)
 			}
+		}
+	}
+	// Workers are versioned, this is build v2.
+	deployed := func(current string, polled bool) func(*practice) {
+		return func(p *practice) {
+			p.environment["TEMPORAL_DEPLOYMENT_NAME"], p.environment["TEMPORAL_WORKER_BUILD_ID"] = "payouts", "v2"
+			p.temporal.current, p.temporal.deployed = current, polled
 		}
 	}
 	// A token for another API, granted as if nothing were wrong.
@@ -322,11 +343,11 @@ func TestDoctor(t *testing.T) {
 		"collector says no":  {set("OTEL_EXPORTER_OTLP_ENDPOINT", collector(t, http.StatusUnauthorized)), 0, "traces warning", "did not take a span: …401…→ OTEL_EXPORTER_OTLP_ENDPOINT"},
 		"collector is there": {set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector(t, http.StatusOK)+"/v1/traces"), 0, "", "traces             http://…/v1/traces took a span"},
 		"collector by gRPC": {set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), 2, "configuration failed, database skipped, token skipped, " + ofProvider +
-			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped", "OTEL_EXPORTER_OTLP_PROTOCOL: \"grpc\": want http/protobuf"},
+			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped, deployment skipped", "OTEL_EXPORTER_OTLP_PROTOCOL: \"grpc\": want http/protobuf"},
 
-		"Temporal absent": {set("TEMPORAL_ADDRESS", nobody(t)), 1, "temporal failed, search_attributes skipped, schedule skipped",
+		"Temporal absent": {set("TEMPORAL_ADDRESS", nobody(t)), 1, "temporal failed, search_attributes skipped, schedule skipped, deployment skipped",
 			"does not answer: …→ TEMPORAL_ADDRESS: name a Temporal server that runs…skipped  schedule           temporal failed"},
-		"namespace unknown": {set("TEMPORAL_NAMESPACE", "payouts"), 1, "temporal failed, search_attributes skipped, schedule skipped",
+		"namespace unknown": {set("TEMPORAL_NAMESPACE", "payouts"), 1, "temporal failed, search_attributes skipped, schedule skipped, deployment skipped",
 			"has no namespace payouts…→ TEMPORAL_NAMESPACE: …temporal operator namespace create --namespace payouts"},
 		"worker never ran": {func(p *practice) { p.temporal.attributes, p.temporal.schedule = nil, nil }, 1, "search_attributes failed, schedule failed",
 			"not registered: PayoutId, PlayerId, PayoutStatus, FailureReason, Currency, AmountInMinor…→ start the worker: it makes them…schedule sweep is not there…→ start the worker"},
@@ -335,6 +356,11 @@ func TestDoctor(t *testing.T) {
 			p.temporal.schedule.Schedule.State = &schedulepb.ScheduleState{Paused: true, Notes: "by ann"}
 		}, 1, "schedule failed", "schedule sweep is paused: by ann…--unpause"},
 
+		"this build is current":  {deployed("v2", true), 0, "", "new payouts go to payouts:v2"},
+		"another one is current": {deployed("v1", true), 0, "deployment warning", "new payouts go to build v1, not to v2…→ nothing, if it is meant so…set-current-version --deployment-name payouts --build-id v2"},
+		"no build is current":    {deployed("", true), 0, "deployment warning", "no build of payouts is current: new payouts wait…→ start the worker, and make its build current"},
+		"no worker of it yet":    {deployed("", false), 0, "deployment warning", "Temporal knows no worker of payouts:v2 yet…→ start the worker"},
+
 		"database unreachable": {set("DATABASE_URL", "postgres://payouts:hush@"+nobody(t)+"/payouts?connect_timeout=2"), 1, "database failed", "cannot reach PostgreSQL…→ DATABASE_URL"},
 		"database is no database": {func(p *practice) {
 			_ = os.WriteFile(filepath.Join(p.environment["folder"], "books.db"), []byte(strings.Repeat("not a database ", 100)), 0o600)
@@ -342,14 +368,14 @@ func TestDoctor(t *testing.T) {
 
 		"configuration mistaken": {func(p *practice) {
 			maps.Copy(p.environment, map[string]string{"DATABASE_URL": "", "TRUELAYER_SIGNING_KEY_FILE": p.environment["SEAL_KEY_FILE"], "KEY_WINDOW": "5h"})
-		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
+		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped, deployment skipped",
 			"mistakes: 3\n…→ DATABASE_URL: is missing…→ KEY_WINDOW…→ TRUELAYER_SIGNING_KEY_FILE: holds no private key"},
 		"a mistake is told once": {func(p *practice) {
 			maps.Copy(p.environment, map[string]string{"TRUELAYER_CLIENT_ID": "", "TRUELAYER_AUTH_URL": "", "TRUELAYER_JWKS_URL": ""})
-		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
+		}, 2, "configuration failed, database skipped, token skipped, " + ofProvider + ", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped, deployment skipped",
 			"mistakes: 3\n"},
 		"sandbox and live mixed": {set("TRUELAYER_API_URL", "https://api.truelayer.com"), 2, "configuration failed, database skipped, token skipped, " + ofProvider +
-			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped",
+			", webhook_keys skipped, clock skipped, gateway skipped, traces skipped, temporal skipped, search_attributes skipped, schedule skipped, deployment skipped",
 			"mistakes: 1\n…→ TRUELAYER_API_URL, TRUELAYER_AUTH_URL, TRUELAYER_JWKS_URL: sandbox and live are mixed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -394,7 +420,7 @@ func TestDoctorJSON(t *testing.T) {
 		}
 		r := p.examine("--json")
 		var e app.Examination
-		if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.code != test.code || e.OK != test.ok || len(e.Findings) != 13 {
+		if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.code != test.code || e.OK != test.ok || len(e.Findings) != 14 {
 			t.Errorf("%s: exits %d, %v: %s", test.name, r.code, err, r.out)
 		}
 		for _, f := range e.Findings {

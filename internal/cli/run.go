@@ -14,7 +14,7 @@ const (
 	ExitOK          = 0
 	ExitRefused     = 1 // refused, or with --wait: not executed
 	ExitUsage       = 2 // the command line or the configuration is wrong
-	ExitUnreachable = 3 // no answer from the API
+	ExitUnreachable = 3 // no answer from the API, or from Temporal
 )
 
 // Terminal is what a command sees of the world.
@@ -51,6 +51,7 @@ func run(ctx context.Context, name, about string, commands any, args []string, t
 	var (
 		usage  usageError
 		unseen *unreachable
+		silent unansweredError
 		quiet  said
 	)
 	if !errors.As(err, &quiet) {
@@ -59,7 +60,7 @@ func run(ctx context.Context, name, about string, commands any, args []string, t
 	switch {
 	case errors.As(err, &usage):
 		return ExitUsage
-	case errors.As(err, &unseen):
+	case errors.As(err, &unseen), errors.As(err, &silent):
 		return ExitUnreachable
 	}
 	return ExitRefused

@@ -35,11 +35,12 @@ type commands struct {
 	Inbox   inboxCommand   `cmd:"" help:"List what the provider told us."`
 	Audit   auditCommand   `cmd:"" help:"List what people decided, and what was done in their names."`
 	Doctor  doctorCommand  `cmd:"" help:"Check the configuration of all programs against the real thing, and say what to change."`
+	Replay  replayCommand  `cmd:"" help:"Replay runs of a running cluster against this build, before it takes traffic."`
 }
 
 const starterAbout = `Takes requests for payouts and refunds, shows them, and takes what people decide.
 
-All commands but serve and doctor go through the API: STARTER_URL says where it is (default ` + defaultURL + `), STARTER_TOKEN is your token. Exit codes: 0 done; 1 refused, or with --wait not executed; 2 wrong command line or configuration; 3 no answer from the API.`
+All commands but serve, doctor and replay go through the API: STARTER_URL says where it is (default ` + defaultURL + `), STARTER_TOKEN is your token. Exit codes: 0 done; 1 refused, or with --wait not executed; 2 wrong command line or configuration; 3 no answer from the API.`
 
 // Starter runs the starter's command line and returns its exit code.
 func Starter(ctx context.Context, args []string, t Terminal) int {

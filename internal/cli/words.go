@@ -23,30 +23,6 @@ var next = map[payout.Step]string{
 	payout.StepDone:      "nothing",
 }
 
-// where says in words where the money is.
-var where = map[payout.MoneyAt]string{
-	payout.MoneyHeld:     "held: set aside, still the player's",
-	payout.MoneyPaid:     "paid: it left for the player's bank",
-	payout.MoneyReleased: "released: in the player's balance again",
-	payout.MoneyFrozen:   "frozen: set aside for a regulatory reason",
-	payout.MoneyReturned: "returned: sent back by the bank, in the player's balance again",
-}
-
-// asks says what a person is asked by a case of a kind.
-var asks = map[payout.CaseKind]string{
-	payout.CaseUnknownOutcome:    "did the provider ever get it?",
-	payout.CaseMismatch:          "is what the provider speaks of ours?",
-	payout.CaseSlow:              "why does it take so long?",
-	payout.CaseContradiction:     "which of the provider's words is true?",
-	payout.CaseUnmatchedEvent:    "whose is this event?",
-	payout.CaseUnmatchedLine:     "whose is this line of the statement?",
-	payout.CaseReturnUnconfirmed: "did the bank send it back?",
-	payout.CaseBlocked:           "may the frozen money be let go?",
-	payout.CaseExposure:          "who bears what was paid although it was credited back?",
-	payout.CaseCredentials:       "why does the provider not let us in?",
-	payout.CaseShortage:          "who puts money into the merchant account?",
-}
-
 // closes says what closes a case about which nobody can propose anything.
 var closes = map[payout.CaseKind]string{
 	payout.CaseCredentials: "mend the credentials (starter doctor says what is wrong); the first call that is let in closes it",
@@ -78,11 +54,11 @@ func tell(w io.Writer, l life, c *httpapi.Case) {
 	}
 	line(w, "status", status)
 	line(w, "reason", text(l.FailureReason, ""))
-	line(w, "money", word(where, payout.MoneyAt(l.Money)))
+	line(w, "money", payout.MoneyAt(l.Money).InWords())
 	line(w, "next", upcoming(l))
 	line(w, "case", text(l.CaseID, ""))
 	if c != nil {
-		line(w, "", fmt.Sprintf("%s for %s, %s acts: %s", c.Kind, age(c.AgeSeconds), c.Team, word(asks, payout.CaseKind(c.Kind))))
+		line(w, "", fmt.Sprintf("%s for %s, %s acts: %s", c.Kind, age(c.AgeSeconds), c.Team, payout.CaseKind(c.Kind).InWords()))
 		line(w, "", c.Why)
 	}
 	line(w, "created", when(l.CreatedAt))
@@ -135,7 +111,7 @@ func outcome(l life) string {
 	if l.FailureReason != nil {
 		reason = " for " + *l.FailureReason
 	}
-	end := fmt.Sprintf("%s%s; money %s", l.Status, reason, word(where, payout.MoneyAt(l.Money)))
+	end := fmt.Sprintf("%s%s; money %s", l.Status, reason, payout.MoneyAt(l.Money).InWords())
 	switch {
 	case l.CaseID != nil:
 		end += "\na person decides: starter case " + *l.CaseID

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -154,7 +155,7 @@ func add[I, O any](a *api, rt route, do func(context.Context, *I) (*O, error)) {
 		}
 		p := problemOf(err)
 		if p.Status >= 500 {
-			a.Logger.Error("request not served", zap.String("operation", rt.name), zap.String("caller", callerFrom(ctx).Name), zap.Error(err))
+			a.Logger.Error("request not served", zap.String("operation", rt.name), zap.String("caller", callerFrom(ctx).Name), payoutField(askedAbout(ctx, rt, in)), zap.Error(err))
 		}
 		return nil, p
 	})
@@ -165,6 +166,25 @@ func add[I, O any](a *api, rt route, do func(context.Context, *I) (*O, error)) {
 	if rt.created {
 		documentCreated(documented, !rt.once)
 	}
+}
+
+// askedAbout is the payout or refund that a request is about; "" for none. The
+// id of one that is asked for follows from who asks, and the key.
+func askedAbout(ctx context.Context, rt route, input any) payout.ID {
+	switch in := input.(type) {
+	case *IDPath:
+		if strings.HasPrefix(rt.path, "/v1/payouts/") || strings.HasPrefix(rt.path, "/v1/refunds/") {
+			return payout.ID(in.ID)
+		}
+	case *KeyHeader:
+		switch rt.path {
+		case "/v1/payouts":
+			return payout.Request{Caller: callerFrom(ctx).Name, IdempotencyKey: in.IdempotencyKey}.ID()
+		case "/v1/refunds":
+			return payout.RefundRequest{Caller: callerFrom(ctx).Name, IdempotencyKey: in.IdempotencyKey}.ID()
+		}
+	}
+	return ""
 }
 
 // admit lets a request in: token, role, parameters, body; in this order.

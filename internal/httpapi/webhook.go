@@ -105,7 +105,7 @@ func (h webhooks) take(w http.ResponseWriter, r *http.Request) {
 	h.Metrics.authentic()
 	stored, err := h.Store(r.Context(), news)
 	if err != nil {
-		h.Logger.Error("webhook not stored", zap.String("event_id", news.EventID), zap.String("type", news.Type), zap.Error(err))
+		h.Logger.Error("webhook not stored", zap.String("event_id", news.EventID), zap.String("type", news.Type), payoutField(news.PayoutID), zap.Error(err))
 		h.refuse(w, webhookNotStored, notStored.problem("it could not be stored; send it again"))
 		return
 	}
@@ -114,6 +114,14 @@ func (h webhooks) take(w http.ResponseWriter, r *http.Request) {
 		h.wake(r.Context(), stored)
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// payoutField names a payout or refund in a log, where it is known.
+func payoutField(id payout.ID) zap.Field {
+	if id == "" {
+		return zap.Skip()
+	}
+	return zap.String("payout_id", string(id))
 }
 
 // outcomeOf says what became of an event that is stored.

@@ -53,10 +53,20 @@ type Attempted struct {
 
 // Moved is a payout or refund that came into a status.
 type Moved struct {
+	ID     payout.ID
 	Kind   payout.Kind
 	Status payout.Status
 	Reason payout.Reason
 	Age    time.Duration // since it was accepted
+}
+
+// log writes the line by which a payout's life is followed. None is left out.
+func (m Moved) log(log *zap.Logger) {
+	reason := zap.Skip()
+	if m.Reason != "" {
+		reason = zap.String("failure_reason", string(m.Reason))
+	}
+	log.Info("payout moved", zap.String("payout_id", string(m.ID)), zap.String("kind", string(m.Kind)), zap.String("status", string(m.Status)), reason)
 }
 
 // Ledger is open books. It is safe for concurrent use, also by several
@@ -363,6 +373,9 @@ func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
 	tries, moved, err := l.tried(ctx, fn)
 	if l.observe != nil {
 		l.observe(Attempted{op, tries, time.Since(began), err, moved})
+	}
+	for _, m := range moved {
+		m.log(l.log)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)

@@ -151,7 +151,7 @@ func (r *row) park(kind payout.CaseKind, why string) {
 	r.parkKind, r.parkWhy = kind, why
 }
 
-// position is what the row tells its run. caseID is looked up where a person
+// position is what the row tells its run. The case is looked up where a person
 // is asked.
 func (r *row) position(ctx context.Context) (payout.Position, error) {
 	p := payout.Position{Status: r.status, Step: r.step, Attempt: r.attempt, Reason: r.reason}
@@ -159,8 +159,12 @@ func (r *row) position(ctx context.Context) (payout.Position, error) {
 		// Never 0: 0 means that there is no timer at all.
 		p.Wait = max(r.nextStepAt.Sub(r.t.now), time.Millisecond)
 	}
-	if r.status == payout.StatusParked {
-		err := r.t.row(ctx, "SELECT id FROM cases WHERE payout_id = ? AND status = 'open' ORDER BY opened_at LIMIT 1", string(r.id)).Scan(&p.CaseID)
+	if r.moneyAt != payout.MoneyHeld {
+		p.Money = r.moneyAt
+	}
+	switch r.status {
+	case payout.StatusParked, payout.StatusFailed, payout.StatusReturned:
+		err := r.t.row(ctx, "SELECT id, kind FROM cases WHERE payout_id = ? AND status = 'open' ORDER BY opened_at LIMIT 1", string(r.id)).Scan(&p.CaseID, &p.CaseKind)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return p, err
 		}
@@ -225,7 +229,7 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 // moved notes a status that is new, for those who count.
 func (r *row) moved() {
 	if r.status != r.was {
-		*r.t.moved = append(*r.t.moved, Moved{r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
+		*r.t.moved = append(*r.t.moved, Moved{r.id, r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
 	}
 }
 

@@ -10,9 +10,12 @@ import (
 // Currency is an ISO 4217 code in capitals, such as "GBP".
 type Currency string
 
-// decimals tells how many digits the minor unit has, for the eyes of people
-// only; a currency that is not listed is shown with two. Source: ISO 4217.
-var decimals = map[Currency]int{"JPY": 0, "ISK": 0, "HUF": 2}
+// decimals tells how many digits the minor unit has where they are not two, for
+// the eyes of people only. Source: ISO 4217, list one.
+var decimals = map[Currency]int{
+	"BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0, "UYI": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
+	"BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3, "CLF": 4, "UYW": 4,
+}
 
 var symbols = map[Currency]string{"GBP": "£", "EUR": "€", "PLN": "zł ", "USD": "$"}
 

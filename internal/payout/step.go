@@ -26,10 +26,12 @@ func Steps() []Step {
 // Position is where a payout stands and what to do next: the answer of every
 // activity. It lies in histories in clear, so it holds no personal data.
 type Position struct {
-	Status  Status        `json:"status"`
-	Step    Step          `json:"step"`
-	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds until the step is due; 0 with StepWait: only news ends the wait
-	Attempt int           `json:"attempt"`        // from 1
-	Reason  Reason        `json:"reason,omitempty"`
-	CaseID  string        `json:"case_id,omitempty"` // the open case of a parked payout
+	Status   Status        `json:"status"`
+	Step     Step          `json:"step"`
+	Wait     time.Duration `json:"wait,omitempty"` // nanoseconds until the step is due; 0 with StepWait: only news ends the wait
+	Attempt  int           `json:"attempt"`        // from 1
+	Reason   Reason        `json:"reason,omitempty"`
+	Money    MoneyAt       `json:"money,omitempty"`     // empty while it is held
+	CaseID   string        `json:"case_id,omitempty"`   // the oldest open case of a payout that is parked, failed or returned
+	CaseKind CaseKind      `json:"case_kind,omitempty"` // of that case
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"payouts/internal/payout"
 )
 
@@ -85,7 +87,16 @@ func (c *Client) get(ctx context.Context, q question, token payout.Token) reply 
 	return c.exchange(ctx, c.often, call{
 		op: q.op, method: http.MethodGet, url: c.api.String() + q.path, most: q.most,
 		header: http.Header{"Authorization": {"Bearer " + token.Value}, "Tl-Enable-Pagination": {"true"}},
+		fields: about(ctx),
 	})
+}
+
+// about names the payout or refund that is asked about, for the log.
+func about(ctx context.Context) []zap.Field {
+	if id := payout.AboutWhich(ctx); id != "" {
+		return []zap.Field{zap.String("payout_id", string(id))}
+	}
+	return nil
 }
 
 // unreadable: a yes whose body is not what was asked for.
