@@ -91,16 +91,8 @@ func (r *rows) plainly(ctx context.Context, id payout.ID, p player) (map[string]
 // change: the payout's stands there instead of the player's.
 func (r *rows) balance(ctx context.Context, id payout.ID, p player) (*life, error) {
 	l := &life{id: string(id), caller: caller, kept: map[string]bool{merchant: true}}
-	found, err := r.raw.QueryContext(ctx, r.sql("SELECT * FROM balances WHERE player_id = ?"), p.id)
+	c, err := r.read(ctx, balances, "SELECT * FROM balances WHERE player_id = ?", p.id)
 	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
-	c := captured{table: balances}
-	if c.columns, err = found.Columns(); err != nil {
-		return nil, err
-	}
-	if c.values, err = scanAll(found, len(c.columns)); err != nil {
 		return nil, err
 	}
 	for i, column := range c.columns {

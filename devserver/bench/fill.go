@@ -238,15 +238,8 @@ func (r *rows) capture(ctx context.Context, from []table, id payout.ID, where st
 	}
 	l := &life{id: string(id), caller: caller, kept: map[string]bool{merchant: true}}
 	for _, t := range from {
-		found, err := r.raw.QueryContext(ctx, r.sql("SELECT * FROM "+t.name+" WHERE "+t.by+" = ?"+where+" ORDER BY 1"), string(id)) // ids of transactions grow with time, and an outcome needs its hold before it
-		if err != nil {
-			return nil, err
-		}
-		c := captured{table: t.name}
-		if c.columns, err = found.Columns(); err == nil {
-			c.values, err = scanAll(found, len(c.columns))
-		}
-		found.Close()
+		// In order: ids of transactions grow with time, and an outcome needs its hold before it.
+		c, err := r.read(ctx, t.name, "SELECT * FROM "+t.name+" WHERE "+t.by+" = ?"+where+" ORDER BY 1", string(id))
 		if err != nil {
 			return nil, err
 		}
@@ -262,18 +255,28 @@ func (r *rows) capture(ctx context.Context, from []table, id payout.ID, where st
 	return l, nil
 }
 
-func scanAll(found *sql.Rows, columns int) (all [][]any, err error) {
+// read reads whole rows of a table.
+func (r *rows) read(ctx context.Context, table, query string, args ...any) (c captured, err error) {
+	found, err := r.raw.QueryContext(ctx, r.sql(query), args...)
+	if err != nil {
+		return c, err
+	}
+	defer found.Close()
+	c.table = table
+	if c.columns, err = found.Columns(); err != nil {
+		return c, err
+	}
 	for found.Next() {
-		row, to := make([]any, columns), make([]any, columns)
+		row, to := make([]any, len(c.columns)), make([]any, len(c.columns))
 		for i := range row {
 			to[i] = &row[i]
 		}
 		if err := found.Scan(to...); err != nil {
-			return nil, err
+			return c, err
 		}
-		all = append(all, row)
+		c.values = append(c.values, row)
 	}
-	return all, found.Err()
+	return c, found.Err()
 }
 
 var anID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)

@@ -104,21 +104,16 @@ func (r *rows) times(ctx context.Context, ids func(func(string) bool)) (executed
 		for i, id := range chunk {
 			args[i] = id
 		}
-		found, err := r.raw.QueryContext(ctx, r.sql(`SELECT o.subject_id, o.occurred_at, (SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = o.subject_id)
-			FROM outbox o WHERE o.type = 'payout.executed' AND o.subject_id IN (?`+strings.Repeat(", ?", len(chunk)-1)+")"), args...)
+		found, err := r.read(ctx, "outbox", `SELECT o.subject_id, o.occurred_at, (SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = o.subject_id)
+			FROM outbox o WHERE o.type = 'payout.executed' AND o.subject_id IN (?`+strings.Repeat(", ?", len(chunk)-1)+")", args...)
 		if err != nil {
 			return nil, nil, err
 		}
-		for found.Next() {
-			var id string
-			var at, received int64
-			if err := found.Scan(&id, &at, &received); err != nil {
-				return nil, nil, errors.Join(err, found.Close())
-			}
+		for _, row := range found.values {
+			id, _ := row[0].(string)
+			at, _ := row[1].(int64)
+			received, _ := row[2].(int64)
 			executed[id], settled[id] = time.UnixMicro(at), float64(at-received)/1000
-		}
-		if err := errors.Join(found.Err(), found.Close()); err != nil {
-			return nil, nil, err
 		}
 	}
 	return executed, settled, nil

@@ -90,7 +90,7 @@ var parts = []string{partLedger, partPayouts, partWorkers, partLatency, partWebh
 
 // bench is one run: what it starts, and where.
 type bench struct {
-	size
+	size      size
 	address   string // of a Temporal cluster; "": our own server
 	namespace string // prefix of those made there
 	bin, self string

@@ -422,7 +422,7 @@ func (l *Ledger) begin(ctx context.Context) (talk, error) {
 
 // query reads outside of transactions, from a snapshot of its own.
 func (l *Ledger) query(ctx context.Context, query string, args ...any) (cursor, error) {
-	return l.read.QueryContext(ctx, l.d.sql(query), args...)
+	return l.read.QueryContext(ctx, l.d.sql(query), args...) //nolint:rowserrcheck // each looks
 }
 
 // stored is a time as the books keep it: microseconds, 0 for none.

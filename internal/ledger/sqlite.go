@@ -66,7 +66,7 @@ func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 func (w *writer) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	s, err := w.statement(ctx, query)
+	s, err := w.statement(ctx, query) //nolint:sqlclosecheck // it is kept
 	switch {
 	case err != nil:
 		return nil, err
@@ -112,7 +112,7 @@ func (c *compiled) later(ctx context.Context, query string, args []any) error {
 
 func (c *compiled) row(ctx context.Context, query string, args []any) scanned {
 	ctx = context.WithoutCancel(ctx)
-	s, err := c.statement(ctx, query)
+	s, err := c.statement(ctx, query) //nolint:sqlclosecheck // it is kept
 	switch {
 	case err != nil:
 		return broken{err}
@@ -124,14 +124,14 @@ func (c *compiled) row(ctx context.Context, query string, args []any) scanned {
 
 func (c *compiled) rows(ctx context.Context, query string, args []any) (cursor, error) {
 	ctx = context.WithoutCancel(ctx)
-	s, err := c.statement(ctx, query)
+	s, err := c.statement(ctx, query) //nolint:sqlclosecheck // it is kept
 	switch {
 	case err != nil:
 		return nil, err
 	case s == nil:
-		return c.conn.QueryContext(ctx, query, args...)
+		return c.conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck // each looks
 	}
-	return s.QueryContext(ctx, args...)
+	return s.QueryContext(ctx, args...) //nolint:rowserrcheck // each looks
 }
 
 func (c *compiled) ask(ctx context.Context, questions []question) error {
