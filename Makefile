@@ -4,7 +4,7 @@
 # make record records the histories of runs that are missing in workflows/testdata/histories; never one that is there
 # make fuzz   30 s of each fuzz target
 # make shots  Temporal's UI as a person sees it, by Chromium: pictures in ./screenshots
-# make bench  payouts, the books and webhook intake, beside what this machine could do at best; ARGS="-short" in two minutes, ARGS="-h"
+# make bench  payouts, the books and webhook intake, beside what this machine could do at best; ARGS="-short" is rough and quick, ARGS="-h"
 # The first build of the Temporal server takes minutes; later ones seconds.
 
 GO       ?= go

@@ -113,7 +113,7 @@ type bench struct {
 
 func (b *bench) flags(args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := f.Bool("short", false, "a rough answer in about two minutes: fewer and shorter rounds, fewer stored payouts")
+	short := f.Bool("short", false, "a rough answer in a few minutes: fewer and shorter rounds, fewer stored payouts")
 	f.StringVar(&b.address, "address", "", "frontend of a Temporal cluster to run against, without TLS; empty: the embedded server. Namespaces are made there")
 	f.StringVar(&b.bin, "bin", "", "folder of the programs worker, starter, gateway and devserver; default: where this program is")
 	f.StringVar(&b.results, "out", "data/bench", "folder of bench.json and bench.svg")

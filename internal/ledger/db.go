@@ -153,6 +153,11 @@ func (l *Ledger) Ping(ctx context.Context) error {
 // what a queue of a few milliseconds a turn can reach.
 const sqliteBusy = 30 * time.Second
 
+// sqliteCache is what the writer may keep of the file in memory, in KiB. Ids are
+// random, so each transaction touches pages all over the indexes: SQLite's 2 MB
+// hold them for some thousands of payouts only.
+const sqliteCache = 32 << 10
+
 func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
 		return errors.New("DATABASE_URL: sqlite: names no file; want sqlite:PATH, such as sqlite:./data/payouts.db")
@@ -173,7 +178,7 @@ func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	l.d = dialect{name: "sqlite"}
 	// One writer a process. Its transactions begin as beginSQLite says, those of
 	// the migration take the lock at once too.
-	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
+	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"+fmt.Sprintf("&_pragma=cache_size(%d)", -sqliteCache)); err != nil {
 		return err
 	}
 	l.write.SetMaxOpenConns(1)
