@@ -61,6 +61,13 @@ func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.He
 			return "", err
 		}
 		r.reason = payout.ReasonReturned
+		if blocked, err := r.saidBlocked(ctx, a.number); err != nil {
+			return "", err
+		} else if blocked {
+			if err := r.stopped(ctx); err != nil {
+				return "", err
+			}
+		}
 		return "the return is booked", r.giveBack(ctx, a, evidenceID)
 	case payout.ActionRecover:
 		return r.recover(ctx, d)
@@ -209,6 +216,16 @@ func (r *row) madeGood(ctx context.Context, n int) (from string, err error) {
 	return from, err
 }
 
+// cameBack says that attempt n is failed by the last that is known of it.
+func (r *row) cameBack(ctx context.Context, n int) (bool, error) {
+	a, err := r.attemptNumber(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	last, err := r.lastVerdict(ctx, a)
+	return last == payout.VerdictFailed, err
+}
+
 // recover takes from the player's available balance what was paid twice.
 func (r *row) recover(ctx context.Context, d Resolution) (string, error) {
 	number, err := r.openExposure(ctx)
@@ -245,15 +262,11 @@ func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
 		return nil, err
 	}
 	if number > 0 {
-		a, err := r.attemptNumber(ctx, number)
+		back, err := r.cameBack(ctx, number)
 		if err != nil {
 			return nil, err
 		}
-		last, err := r.lastVerdict(ctx, number, a.providerID)
-		if err != nil {
-			return nil, err
-		}
-		if last == payout.VerdictFailed {
+		if back {
 			return &adjustment{number, merchantAccount(r.merchant), houseExposure, "came back to the merchant account; the exposure is off the books"}, nil
 		}
 		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
@@ -277,7 +290,7 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	}
 	paid, again := 0, map[int]int{} // payments that left; those of further payouts, by attempt
 	for _, a := range attempts {
-		last, err := r.lastVerdict(ctx, a.number, a.providerID)
+		last, err := r.lastVerdict(ctx, a)
 		if err != nil {
 			return nil, err
 		}
@@ -330,13 +343,15 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	return nil, nil
 }
 
-// lastVerdict is the last that was heard, or decided by people, of one of the
-// provider's payouts: executed, failed, or VerdictWait for neither.
-func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
+// lastVerdict is the last that was heard and believed, or decided by people, of
+// an attempt's payout: executed, failed, or VerdictWait for neither. What was
+// asked after a.askedAt was not believed.
+func (r *row) lastVerdict(ctx context.Context, a attempt) (payout.Verdict, error) {
 	var status string // money that came in has no id, and is back whatever a GET says
 	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
+		AND (kind <> 'get' OR asked_at <= ?)
 		ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
-		string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+		string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(a.askedAt)).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -275,6 +275,8 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 		err = r.executedLate(ctx, &a, w, evidenceID)
 	case verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt != payout.MoneyHeld:
 		err = r.sentBack(ctx, a, w.Reason, evidenceID)
+	case verdict == payout.VerdictExecuted && r.status == payout.StatusFailed:
+		err = r.exposedAgain(ctx, a, evidenceID)
 	case verdict == payout.VerdictExecuted && r.status == payout.StatusReturned:
 		err = r.paidAgain(ctx, a, evidenceID)
 	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:

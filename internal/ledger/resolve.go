@@ -165,6 +165,12 @@ func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision)
 		if open == 0 {
 			return no("no exposure is open")
 		}
+		if back, err := r.cameBack(ctx, open); err != nil || back {
+			if err == nil {
+				err = no("attempt %d came back to the merchant account, and the player owes nothing: adjust takes the exposure off the books", open)
+			}
+			return err
+		}
 		var available int64
 		if err := r.t.row(ctx, "SELECT available FROM balances WHERE player_id = ? AND currency = ?", r.player, string(r.money.Currency)).Scan(&available); err != nil {
 			return err
@@ -223,7 +229,7 @@ func (r *row) meant(ctx context.Context, providerID string) (attempt, error) {
 		}
 	}
 	if own := attempts[found]; own.providerID != "" && own.providerID != providerID {
-		if last, err := r.lastVerdict(ctx, own.number, own.providerID); err != nil {
+		if last, err := r.lastVerdict(ctx, own); err != nil {
 			return attempt{}, err
 		} else if last != payout.VerdictFailed {
 			return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s, the first payout of attempt %d, has not failed; only then can another one stand for it", own.providerID, own.number)

@@ -117,6 +117,7 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 				return err
 			}
 			if payout.ReadVerdict(w.Status) == payout.VerdictExecuted && r.differs(a, w) == "" {
+				a.askedAt = w.AskedAt
 				if err := r.executedLate(ctx, &a, w, evidenceID); err != nil {
 					return err
 				}

@@ -13,7 +13,7 @@ import (
 
 // resolving are the cases of what two people decided: when it may be done, the
 // money that it moves, and that it moves once.
-var resolving = merged(neverCreated, createdAs, group{
+var resolving = merged(neverCreated, createdAs, heardAgain, group{
 	"release_frozen lets the player have the money": func(h house) {
 		id := h.frozen()
 		version := h.payout(id).Version
