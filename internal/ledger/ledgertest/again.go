@@ -1,6 +1,10 @@
 package ledgertest
 
-import "payouts/internal/payout"
+import (
+	"strings"
+
+	"payouts/internal/payout"
+)
 
 // heardAgain are the cases of words that come once more, that come after what
 // they speak of was decided, or that are not believed.
@@ -78,5 +82,17 @@ var heardAgain = group{
 		h.asks(id, payout.CaseMismatch, payout.CaseReturnUnconfirmed) // the mismatch alone offers nothing that gives it to the player
 		h.resolved(id, payout.CaseReturnUnconfirmed, payout.ActionBookReturn, nil)
 		h.owes(1000, 0, 0)
+	},
+	"a question is not lost in one that is open": func(h house) {
+		id := h.paid()
+		h.heard(id, 1, "failed", payout.ReasonReturned)
+		h.stepped(h.Return(h.ctx, id))
+		h.heard(id, 1, "executed", "") // a contradiction
+		h.asks(id, payout.CaseContradiction)
+		h.heard(id, 1, "failed", payout.ReasonBlocked)
+		h.asks(id, payout.CaseContradiction)
+		if c := h.caseOf(id, payout.CaseContradiction); !strings.Contains(c.Why, "blocked") {
+			h.Fatalf("compliance is asked nothing: %s", c.Why)
+		}
 	},
 }
