@@ -279,6 +279,14 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 		err = r.exposedAgain(ctx, a, evidenceID)
 	case verdict == payout.VerdictExecuted && r.status == payout.StatusReturned:
 		err = r.paidAgain(ctx, a, evidenceID)
+	case verdict == payout.VerdictFailed && a.status == attemptFailed && w.Reason == payout.ReasonBlocked && a.reason != w.Reason:
+		a.reason = w.Reason
+		switch {
+		case latest && r.moneyAt == payout.MoneyHeld: // it is decided again
+			err = r.failedAttempt(ctx, a, evidenceID, "failed at the provider: "+string(w.Reason))
+		case r.moneyAt == payout.MoneyReleased:
+			err = r.spendable(ctx, a, evidenceID)
+		}
 	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:
 		// What made us doubt that it failed is over.
 		err = r.failedAttempt(ctx, a, evidenceID, "is failed at the provider after all")

@@ -189,7 +189,7 @@ func (r *row) spendable(ctx context.Context, a attempt, evidenceID string) error
 	}
 	r.reason = payout.ReasonBlocked
 	return r.doubt(ctx, payout.CaseContradiction, evidenceID,
-		fmt.Sprintf("attempt %d was sent back and is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
+		fmt.Sprintf("the money of attempt %d is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
 }
 
 // paidAgain: the provider said that the bank sent it back, which is booked, and

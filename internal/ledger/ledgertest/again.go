@@ -95,4 +95,33 @@ var heardAgain = group{
 			h.Fatalf("compliance is asked nothing: %s", c.Why)
 		}
 	},
+	"a failure that turns out to be blocked before the money is given back is frozen": func(h house) {
+		for _, first := range []payout.Reason{payout.ReasonInvalidIBAN, payout.ReasonSchemeError, payout.ReasonReturned} {
+			id := h.failed(first)
+			h.heard(id, 1, "failed", payout.ReasonBlocked)
+			h.stepped(h.Freeze(h.ctx, id))
+			h.stands(id, payout.StatusFailed, payout.MoneyFrozen, payout.StepDone)
+			h.asks(id, payout.CaseBlocked)
+		}
+		h.owes(0, 0, 3000)
+	},
+	"a failure that turns out to be blocked when the next attempt is to begin is frozen": func(h house) {
+		id := h.failed(payout.ReasonSchemeError)
+		h.rested(id)
+		for range 2 {
+			h.stepped(h.TryAgain(h.ctx, id, []payout.Asked{h.word(id, 1, "failed", payout.ReasonBlocked)}))
+		}
+		h.stepped(h.Freeze(h.ctx, id))
+		h.stands(id, payout.StatusFailed, payout.MoneyFrozen, payout.StepDone)
+		h.owes(0, 0, 1000)
+	},
+	"a failure that turns out to be blocked when the player has it is for a person, once": func(h house) {
+		id := h.released()
+		h.heard(id, 1, "failed", payout.ReasonBlocked)
+		h.asks(id, payout.CaseContradiction)
+		h.resolved(id, payout.CaseContradiction, payout.ActionDismiss, nil)
+		h.heard(id, 1, "failed", payout.ReasonBlocked)
+		h.asks(id)
+		h.owes(1000, 0, 0)
+	},
 }
