@@ -513,6 +513,10 @@ func (r *row) pause(since time.Time) time.Duration { return r.l.timing.PollAfter
 // doubt opens a case and parks the payout. Where its money is held no more,
 // parking is over and the case stands alone.
 func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why string) error {
+	known, err := r.asks(ctx, kind, why)
+	if err != nil {
+		return err
+	}
 	// At once, not by the step: a word that decides may come before it.
 	if err := r.openCase(ctx, kind, why); err != nil {
 		return err
@@ -525,6 +529,8 @@ func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why s
 		return nil
 	case r.moneyAt == payout.MoneyHeld:
 		r.park(kind, why)
+	case known: // what is read, or heard, again and again is told once
+		return nil
 	}
 	return r.note(ctx, evidenceID, "%s", why)
 }

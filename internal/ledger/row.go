@@ -444,6 +444,16 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 // reads the timeline.
 const longestWhy = 4000
 
+// asks says that an open case asks this already.
+func (r *row) asks(ctx context.Context, kind payout.CaseKind, why string) (bool, error) {
+	var open string
+	err := r.t.row(ctx, "SELECT why FROM cases WHERE payout_id = ? AND kind = ? AND subject = '' AND status = 'open'", string(r.id), string(kind)).Scan(&open)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return strings.Contains(open, why), err
+}
+
 // askToo adds to what the open case of a kind asks.
 func (r *row) askToo(ctx context.Context, kind payout.CaseKind, why string) error {
 	var id, asks string

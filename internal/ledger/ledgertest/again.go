@@ -124,4 +124,18 @@ var heardAgain = group{
 		h.asks(id)
 		h.owes(1000, 0, 0)
 	},
+	"what is read again and again is told once": func(h house) {
+		id := h.paid()
+		n := news("e1", "another", "executed")
+		n.PayoutID, n.Attempt = id, 1
+		h.told(n)
+		h.asking(id)
+		told := len(h.payout(id).Timeline)
+		for range 10 { // the provider does not answer
+			h.asking(id)
+		}
+		if row := h.payout(id); len(row.Timeline) != told {
+			h.Fatalf("told %d times\n%s", len(row.Timeline)-told, story(row))
+		}
+	},
 }
