@@ -76,7 +76,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	defer temporal.Close()
 	metrics.Work(NewBooksMetrics(books.Stats, statsFresh, log))
 	w := &working{
-		runs:    workflows.Client{Temporal: temporal},
+		runs:    workflows.Client{Temporal: temporal, CasesURL: c.CasesURL},
 		payouts: &activities.Payouts{Ledger: books, Provider: provider},
 		config:  c, log: log, metrics: metrics,
 	}

@@ -245,15 +245,11 @@ func (r *row) toAdjust(ctx context.Context) (*adjustment, error) {
 		return nil, err
 	}
 	if number > 0 {
-		a, err := r.attemptNumber(ctx, number)
+		back, err := r.cameBack(ctx, number)
 		if err != nil {
 			return nil, err
 		}
-		last, err := r.lastVerdict(ctx, number, a.providerID)
-		if err != nil {
-			return nil, err
-		}
-		if last == payout.VerdictFailed {
+		if back {
 			return &adjustment{number, merchantAccount(r.merchant), houseExposure, "came back to the merchant account; the exposure is off the books"}, nil
 		}
 		return &adjustment{number, houseFees, houseExposure, "is written off: the house bears it"}, nil
@@ -328,6 +324,16 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 		}
 	}
 	return nil, nil
+}
+
+// cameBack says that what attempt n paid is failed now: its bank sent it back.
+func (r *row) cameBack(ctx context.Context, n int) (bool, error) {
+	a, err := r.attemptNumber(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	last, err := r.lastVerdict(ctx, n, a.providerID)
+	return last == payout.VerdictFailed, err
 }
 
 // lastVerdict is the last that was heard, or decided by people, of one of the

@@ -165,6 +165,12 @@ func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision)
 		if open == 0 {
 			return no("no exposure is open")
 		}
+		if back, err := r.cameBack(ctx, open); err != nil || back {
+			if err == nil {
+				err = no("its bank sent it back to the house: nothing is owed (adjust)")
+			}
+			return err
+		}
 		var available int64
 		if err := r.t.row(ctx, "SELECT available FROM balances WHERE player_id = ? AND currency = ?", r.player, string(r.money.Currency)).Scan(&available); err != nil {
 			return err
