@@ -16,7 +16,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.uber.org/zap"
 
@@ -191,7 +190,7 @@ func TestMetricsExist(t *testing.T) {
 		for _, selector := range parser.ExtractSelectors(expr) {
 			name := ""
 			for _, m := range selector {
-				if m.Name == labels.MetricName {
+				if m.Name == model.MetricNameLabel {
 					name = m.Value
 				}
 			}

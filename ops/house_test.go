@@ -73,7 +73,7 @@ func newHouse(t *testing.T) *house {
 	starter := app.NewMetrics(now)
 	tokens, err := app.ReadTokens(fmt.Appendf(nil, "game backend %x\n", sha256.Sum256([]byte("secret"))))
 	h.must(err)
-	options := httpapi.Options{Ledger: h.Books.Ledger.(*ledger.Ledger), Callers: tokens, Logger: zap.NewNop(), Metrics: httpapi.NewMetrics(starter), Now: now}
+	options := httpapi.Options{Ledger: h.Ledger.(*ledger.Ledger), Callers: tokens, Logger: zap.NewNop(), Metrics: httpapi.NewMetrics(starter), Now: now}
 	h.api = httpapi.NewAPI(options)
 	closed, err := ledger.Open(t.Context(), h.Options)
 	h.must(err)

@@ -123,7 +123,7 @@ func (w *watch) scrape(t *testing.T, now time.Time) {
 
 func (w *watch) keep(name string, base map[string]string, m *dto.Metric, now time.Time) {
 	add := func(suffix, le string, v float64) {
-		b := labels.NewBuilder(labels.FromMap(base)).Set(labels.MetricName, name+suffix)
+		b := labels.NewBuilder(labels.FromMap(base)).Set(model.MetricNameLabel, name+suffix)
 		if le != "" {
 			b.Set("le", le)
 		}
@@ -154,7 +154,7 @@ func (w *watch) keep(name string, base map[string]string, m *dto.Metric, now tim
 func (w *watch) names() map[string]map[string]bool {
 	names := map[string]map[string]bool{}
 	for _, s := range w.series {
-		name := s.lset.Get(labels.MetricName)
+		name := s.lset.Get(model.MetricNameLabel)
 		if names[name] == nil {
 			names[name] = map[string]bool{}
 		}

@@ -10,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -17,7 +18,10 @@ import (
 )
 
 // Client is the only way in: it starts and wakes runs.
-type Client struct{ Temporal client.Client }
+type Client struct {
+	Temporal client.Client
+	CasesURL string // where people see a payout's cases, with {payout} in it; empty: nowhere but by command and API
+}
 
 // Start starts the run of a payout or refund, or finds the one that is open:
 // of its life while it is not final, of late word afterwards. The ledger's row
@@ -40,7 +44,7 @@ func (c Client) Start(ctx context.Context, d payout.Due) error {
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		StaticSummary:            summary(d),
-		StaticDetails:            about(d),
+		StaticDetails:            c.about(d),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			AttributePayoutID.ValueSet(string(d.ID)), AttributePlayerID.ValueSet(d.PlayerID), AttributeStatus.ValueSet(string(shown)),
 			AttributeCurrency.ValueSet(string(d.Money.Currency)), AttributeAmount.ValueSet(d.Money.Minor)),
@@ -70,13 +74,17 @@ func summary(d payout.Due) string {
 
 // about says what a run is, in Markdown that a person reads also while no
 // worker is there to say more.
-func about(d payout.Due) string {
+func (c Client) about(d payout.Due) string {
 	what := fmt.Sprintf("One %s through TrueLayer: held in the books, created there, awaited, reconciled.", d.Kind)
 	if d.Late() {
 		what = fmt.Sprintf("What turned up about a %s after it was %s.", d.Kind, d.Status)
 	}
-	return what + fmt.Sprintf(" *Current Details* say what it does now, while a worker runs; `starter show %s` always does. "+
+	what += fmt.Sprintf(" *Current Details* say what it does now, while a worker runs; `starter show %s` always does. "+
 		"Cancel, terminate and reset move no money: the books decide, and the sweeper starts another run where one is missing.", d.ID)
+	if c.CasesURL != "" {
+		what += fmt.Sprintf("\n\n[What people are asked about it](%s)", strings.ReplaceAll(c.CasesURL, "{payout}", string(d.ID)))
+	}
+	return what
 }
 
 // Wake signals a run that there is news. A run that is closed needs no waking:
@@ -96,6 +104,17 @@ func (c Client) Wake(ctx context.Context, s payout.Stored) error {
 		}
 	}
 	return nil
+}
+
+// Stuck counts open runs of ours that no worker goes on with: Temporal marks a
+// run whose task failed five times in a row.
+func (c Client) Stuck(ctx context.Context, namespace string) (int, error) {
+	found, err := c.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
+		Query: fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL", QueuePayouts)})
+	if err != nil {
+		return 0, fmt.Errorf("count stuck runs: %w", err)
+	}
+	return int(found.GetCount()), nil
 }
 
 // Assert makes the namespace ready: search attributes and the sweeper's

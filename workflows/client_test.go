@@ -37,7 +37,7 @@ func (c *temporalSays) SignalWorkflow(_ context.Context, id, run, name string, a
 func TestStart(t *testing.T) {
 	due := payout.Due{ID: "p-1", Kind: payout.KindPayout, PlayerID: "ada", Money: amount, Status: payout.StatusAccepted}
 	c := &temporalSays{}
-	if err := (Client{c}).Start(t.Context(), due); err != nil {
+	if err := (Client{Temporal: c}).Start(t.Context(), due); err != nil {
 		t.Fatal(err)
 	}
 	o := c.started
@@ -61,7 +61,7 @@ func TestStart(t *testing.T) {
 		"late word of a refund":   {payout.Due{ID: "r-1", Kind: payout.KindRefund, Status: payout.StatusReturned}, "refund-return/r-1", "[LateWord {r-1 refund}]"},
 		"a status of a newer day": {payout.Due{ID: "p-1", Kind: payout.KindPayout, Status: "resting"}, "payout/p-1", "[Payout {p-1 payout}]"},
 	} {
-		if err := (Client{c}).Start(t.Context(), row.due); err != nil || c.started.ID != row.id || fmt.Sprint(c.input) != row.want {
+		if err := (Client{Temporal: c}).Start(t.Context(), row.due); err != nil || c.started.ID != row.id || fmt.Sprint(c.input) != row.want {
 			t.Errorf("%s: started %v as %q (%v), want %s as %q", name, c.input, c.started.ID, err, row.want, row.id)
 		}
 	}
@@ -78,15 +78,19 @@ func TestStart(t *testing.T) {
 		"late word on refund of £10.00 to Player": {payout.KindRefund, "Player", payout.Money{Minor: 1000, Currency: "GBP"}, payout.StatusFailed},
 	} {
 		due := payout.Due{ID: "p-1", Kind: row.kind, PlayerID: row.player, Money: row.money, Status: row.status}
-		if err := (Client{c}).Start(t.Context(), due); err != nil || c.started.StaticSummary != want {
+		if err := (Client{Temporal: c}).Start(t.Context(), due); err != nil || c.started.StaticSummary != want {
 			t.Errorf("the summary is %q (%v), want %q", c.started.StaticSummary, err, want)
 		}
 		if about := c.started.StaticDetails; !strings.Contains(about, "starter show p-1") || !strings.Contains(about, string(row.kind)) {
 			t.Errorf("%s: about it is said: %s", want, about)
 		}
 	}
+	err := Client{Temporal: c, CasesURL: "https://backoffice.example/cases?payout={payout}"}.Start(t.Context(), due)
+	if about := c.started.StaticDetails; err != nil || !strings.Contains(about, "(https://backoffice.example/cases?payout=p-1)") {
+		t.Errorf("where its cases are is not said (%v): %s", err, about)
+	}
 	c.err = errors.New("no connection")
-	if err := (Client{c}).Start(t.Context(), due); err == nil || !strings.HasPrefix(err.Error(), "start payout/p-1: ") {
+	if err := (Client{Temporal: c}).Start(t.Context(), due); err == nil || !strings.HasPrefix(err.Error(), "start payout/p-1: ") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -102,14 +106,14 @@ func TestWake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &temporalSays{err: row.temporal}
-			err := Client{c}.Wake(t.Context(), payout.Stored{Kind: payout.KindPayout, PayoutID: "p-1", InboxID: "news-1"})
+			err := Client{Temporal: c}.Wake(t.Context(), payout.Stored{Kind: payout.KindPayout, PayoutID: "p-1", InboxID: "news-1"})
 			if (err != nil) != row.wrong {
 				t.Errorf("error %v", err)
 			}
 			if want := "payout/p-1||news|{InboxID:news-1}"; c.signal != want {
 				t.Errorf("signal %s, want %s", c.signal, want)
 			}
-			err = Client{c}.Wake(t.Context(), payout.Stored{Kind: payout.KindRefund, PayoutID: "r-1", InboxID: "news-1", Late: true})
+			err = Client{Temporal: c}.Wake(t.Context(), payout.Stored{Kind: payout.KindRefund, PayoutID: "r-1", InboxID: "news-1", Late: true})
 			if (err != nil) != row.wrong {
 				t.Errorf("late: error %v", err)
 			}

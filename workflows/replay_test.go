@@ -39,7 +39,7 @@ const histories = "testdata/histories"
 var required = strings.Fields(`
 	executed_by_webhook executed_by_polling executed_by_webhook_while_polling executed_with_news_in_its_last_task executed_after_three_days_of_polling
 	executed_after_insufficient_funds executed_after_scheme_error executed_after_server_error
-	executed_after_news_while_resting executed_once_let_in
+	executed_after_news_while_resting executed_once_let_in executed_by_a_versioned_worker executed_and_a_return_announced
 
 	failed_invalid_iban failed_invalid_iban_by_polling failed_invalid_scan failed_scan_conversion failed_blocked
 	failed_insufficient_funds failed_scheme_error failed_server_error failed_refused failed_unknown failed_unlisted_reason
@@ -47,6 +47,7 @@ var required = strings.Fields(`
 
 	unknown_resolved_by_resend unknown_resolved_by_webhook unknown_resolved_by_statement unknown_past_the_window_found_on_the_statement
 	parked_unknown_credited_back_by_two_people parked_unknown_found_by_two_people parked_mismatch_cleared_by_news
+	parked_mismatch_cleared_by_polling
 
 	cancelled_and_executed_all_the_same looked_at_by_a_person looked_at_while_asking terminated_by_accident adopted_after_terminate
 	reset_to_its_beginning reset_to_its_last_task worker_killed_while_waiting
@@ -176,7 +177,7 @@ var twins = map[string]struct {
 		p.release()
 		return p.follow(p.create())
 	}), PayoutWorkflow, always},
-	"creates without looking where it stands": {twin(LateWordWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
+	"creates where all is over": {twin(LateWordWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
 		p := begin(ctx, in, payoutSteps)
 		p.late = true
 		return p.follow(p.create())
@@ -197,9 +198,8 @@ var twins = map[string]struct {
 		p.ctx = ctx
 		return p.follow(p.create())
 	}), PayoutWorkflow, func(name string, _ *historypb.History) bool { return name == "cancelled_and_executed_all_the_same" }},
-	"ends with the first step that is done": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
+	"asks before it creates": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {
 		p := begin(ctx, in, payoutSteps)
-		p.late = true // and so asks on where its life is over
 		return p.follow(p.reconcile())
 	}), PayoutWorkflow, always},
 	"tells the UI before anything": {twin(PayoutWorkflow, func(ctx workflow.Context, in Input) (Outcome, error) {

@@ -143,6 +143,9 @@ func (p *run) standing() string {
 		return "being read from the books"
 	}
 	standing := fmt.Sprintf("`%s`, attempt %d", p.at.Status, p.at.Attempt)
+	if p.doing == doing(p.steps.poll) { // its retries hear more than they tell the run
+		standing = fmt.Sprintf("`%s` when this asking began, attempt %d", p.at.Status, p.at.Attempt)
+	}
 	if p.at.Reason == "" {
 		return standing
 	}

@@ -14,13 +14,15 @@ import (
 )
 
 // details are what Temporal's UI shows of a run.
-func (s *stage) details() string {
+func (s *stage) details() string { return s.metadata().CurrentDetails }
+
+func (s *stage) metadata() *sdkpb.WorkflowMetadata {
 	s.t.Helper()
 	answer, err := s.env.QueryWorkflow("__temporal_workflow_metadata")
 	s.must(err)
 	var m sdkpb.WorkflowMetadata
 	s.must(answer.Get(&m))
-	return m.CurrentDetails
+	return &m
 }
 
 // says checks that the details hold all texts, in this order, each of which
@@ -53,7 +55,7 @@ func TestDetails(t *testing.T) {
 			10 * time.Second: "has not decided yet…`pending`, attempt 1\n…**Money:** held: …**Waits for:** TrueLayer's webhook…**Next, by itself:** 2026-01-05 09:00:30 UTC: …The update `look`",
 		}, "**Executed: …`executed`, attempt 1\n…**Money:** paid: …**Next, by itself:** Nothing. …`payout-return/"},
 		"polled for long": {[]life{{words: []word{{after: 10 * time.Hour, status: "executed"}}}}, false, map[time.Duration]string{
-			time.Hour: "has not decided yet…again and again, with pauses that grow up to `POLL_MAX`…*Pending Activities*…`slow`",
+			time.Hour: "has not decided yet…`pending` when this asking began, attempt 1\n…again and again, with pauses that grow up to `POLL_MAX`…*Pending Activities*…`slow`",
 		}, "**Executed: "},
 		"no answer": {[]life{{answers: []answer{{gone, time.Hour}, {is: created}}, words: executed.words}}, true, map[time.Duration]string{
 			time.Minute: "**Beginning: …being read from the books…same idempotency key, so that it cannot pay twice…`KEY_WINDOW`",
@@ -96,6 +98,24 @@ func TestDetails(t *testing.T) {
 				says(t, s.details(), row.end)
 			}
 		})
+	}
+}
+
+// What a person may send a run says what it does, and that it decides nothing.
+func TestWhatMayBeSentIsDescribed(t *testing.T) {
+	t.Parallel()
+	s := set(t, []life{executed}, true)
+	s.run()
+	has := s.metadata().Definition
+	described := map[string]string{}
+	for _, d := range slices.Concat(has.SignalDefinitions, has.QueryDefinitions, has.UpdateDefinitions) {
+		if !strings.HasPrefix(d.Name, "__") {
+			described[d.Name] = d.Description
+		}
+	}
+	if len(described) != 3 || !strings.Contains(described[SignalNews], "decides nothing") || !strings.Contains(described[UpdateLook], "decides nothing") ||
+		!strings.Contains(described[QueryState], "Where it stands") {
+		t.Errorf("described: %q", described)
 	}
 }
 

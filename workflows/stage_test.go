@@ -52,6 +52,7 @@ type stage struct {
 	wakes  int                             // signals that news was worth
 	steps  int                             // activities that its runs began
 	around []interceptor.WorkerInterceptor // of the runs that follow
+	unsaid []string                        // steps that no line in the history explains
 	shown  []string                        // upserts of the search attributes: status, failure reason ("-": taken away)
 }
 
@@ -78,6 +79,11 @@ func setKind(t *testing.T, kind payout.Kind, script []life, webhooks bool, aroun
 	s.books, err = ledger.Open(context.Background(), ledger.Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "books.db"), Seal: seal, Encode: encode, Now: s.now})
 	s.must(err)
 	t.Cleanup(func() { s.books.Close() })
+	t.Cleanup(func() {
+		if len(s.unsaid) > 0 {
+			t.Errorf("no summary tells people what these are for: %q", s.unsaid)
+		}
+	})
 	s.accept()
 	s.parts = activities.Payouts{Ledger: s.books, Provider: s.bank}
 	return s
@@ -250,7 +256,8 @@ func (s *stage) must(err error) {
 }
 
 // surroundings lift the limit of 10 attempts that the test environment sets
-// where an activity has none, and note what the search attribute shows.
+// where an activity has none, note what the search attributes show, and hold
+// that people are told what each step is for.
 type surroundings struct {
 	interceptor.WorkerInterceptorBase
 	stage *stage
@@ -283,11 +290,21 @@ func (out *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...
 	if out.stage.steps++; out.stage.steps > 1_000 {
 		panic("the run goes in circles")
 	}
+	if workflow.GetActivityOptions(ctx).Summary == "" {
+		out.stage.unsaid = append(out.stage.unsaid, name)
+	}
 	policy := *workflow.GetActivityOptions(ctx).RetryPolicy
 	if policy.MaximumAttempts == 0 {
 		policy.MaximumAttempts = math.MaxInt32
 	}
 	return out.Next.ExecuteActivity(workflow.WithRetryPolicy(ctx, policy), name, args...)
+}
+
+func (out *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, options workflow.TimerOptions) workflow.Future {
+	if options.Summary == "" {
+		out.stage.unsaid = append(out.stage.unsaid, "a timer of "+d.String())
+	}
+	return out.Next.NewTimerWithOptions(ctx, d, options)
 }
 
 func (out *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) error {

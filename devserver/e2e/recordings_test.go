@@ -48,6 +48,14 @@ var recordings = []recording{
 		s.rests(1)
 	}},
 	{name: "executed_once_let_in", env: far, rules: []simulator.Rule{{Create: &simulator.Answer{Kind: simulator.AnswerRefuse, Status: http.StatusUnauthorized, Times: 2}}}, end: "executed paid"},
+	{name: "executed_by_a_versioned_worker", env: map[string]string{"POLL_FIRST": "10m", "TEMPORAL_DEPLOYMENT_NAME": deployment, "TEMPORAL_WORKER_BUILD_ID": "v1"}, end: "executed paid",
+		live: func(s *scene) { s.makeCurrent("v1") }},
+	{name: "executed_and_a_return_announced", env: far, live: func(s *scene) {
+		s.untilStatus("executed")
+		await(s.t, soon, func() bool { return quiet(s.events(""), true) }, because("its run is not over"))
+		s.untilStep("wait") // by late word
+	}, rules: []simulator.Rule{{Delay: &simulator.Delay{Execute: aMoment}, Return: &simulator.Step{After: 1, Show: simulator.ShowWebhook},
+		Get: &simulator.Answer{Kind: simulator.AnswerNormal, Delay: simulator.Duration(2 * time.Second), Times: 1}}}},
 
 	// Failed, reason by reason.
 	{name: "failed_invalid_iban", rules: fails("invalid_iban"), end: "failed released invalid_iban"},
@@ -100,6 +108,11 @@ var recordings = []recording{
 		s.look(s.workflowID(""))
 		s.untilStatus("parked")
 		s.sim.Advance(later)
+	}},
+	{name: "parked_mismatch_cleared_by_polling", slow: true, off: true, rules: speaksOnceOfAnother, end: "executed paid", live: func(s *scene) {
+		s.look(s.workflowID(""))
+		s.untilStatus("parked")
+		s.sleeps(2*time.Hour, "") // asked each hour
 	}},
 
 	// What people and accidents do to a run.

@@ -29,6 +29,9 @@ type seen struct {
 	workflow string
 }
 
+// casesURL is where this house says that people see what they are asked.
+const casesURL = "https://backoffice.example/cases?payout={payout}"
+
 // reference is what the player's bank shows: nothing that Temporal may see.
 func (s seen) reference() string { return "Ada " + s.name }
 
@@ -42,7 +45,7 @@ func toSee() []*seen {
 				"Waits for: Nothing: this run is over.", "Next, by itself: Nothing. Should the bank send it back", "What you can do: starter cases --payout"},
 			history: []string{create, waits, news}},
 		{name: "waiting", minor: 20_00, there: func(p payout) bool { return p.Status == "authorized" },
-			details: []string{"£20.00 to PLAYER", "TrueLayer has attempt 1 and has not decided yet.", "Money: held: set aside, still the player's",
+			details: []string{"£20.00 to PLAYER", "TrueLayer has attempt 1 and has not decided yet.", "when this asking began, attempt 1", "Money: held: set aside, still the player's",
 				"Waits for: TrueLayer's decision", "Next, by itself: TrueLayer is asked again and again", "What you can do: Nothing is needed. The update look"},
 			history: []string{create, waits, "ask TrueLayer until it decides; each retry is one poll"}},
 		{name: "resting", minor: 30_00, rule: simulator.Rule{Fail: &simulator.Fail{Reason: "scheme_error", After: aMoment}}, there: func(p payout) bool { return p.NextStep == "try_again" },
@@ -91,7 +94,7 @@ func TestTemporalUI(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
 	server := serverWithUI(t)
-	h := open(t, plan{temporal: server.addr, settings: slowly, rest: "30m", env: map[string]string{"POLL_FIRST": "2s", "POLL_MAX": "20m"}})
+	h := open(t, plan{temporal: server.addr, settings: slowly, rest: "30m", env: map[string]string{"POLL_FIRST": "2s", "POLL_MAX": "20m", "CASES_URL": casesURL}})
 	all := toSee()
 	for _, s := range all {
 		s.winner = h.wins(s.minor)
@@ -159,6 +162,9 @@ func TestTemporalUI(t *testing.T) {
 	b.visit(workflows + "/" + url.PathEscape(all[6].workflow))
 	b.click("User Metadata")
 	b.sees("All runs of this payout")
+	if link := b.linkInDetails("What people are asked about it"); link != strings.ReplaceAll(casesURL, "{payout}", all[6].id) {
+		t.Errorf("the link to its cases leads to %s", link)
+	}
 	b.visit(b.linkInDetails("All runs of this payout"))
 	b.lists("all runs of one payout, by the link on its page", names, []string{"returned", "returned late"})
 

@@ -43,6 +43,7 @@ type Config struct {
 	Events         []EventsTarget // empty: events are kept and not sent
 	EventsRetryFor time.Duration
 	StateDir       string
+	CasesURL       string // with {payout} in it; empty: there is no such page
 	TracesURL      string // where spans go, by OTLP over HTTP; empty: none are made
 
 	eventsURL    string

@@ -91,6 +91,7 @@ func TestLoadSettings(t *testing.T) {
 	maps.Copy(environment, map[string]string{
 		"TEMPORAL_ADDRESS": "temporal:7233", "TEMPORAL_NAMESPACE": "payouts", "EVENTS_FILE": events, "SOURCE_BINDING": "first_use",
 		"POLL_FIRST": "5s", "KEY_WINDOW": "2h", "REFERENCE_PATTERN": "[A-Z]{3}", "ADMIN_ADDR": "127.0.0.1:0", "PROVIDER_RPS": "2.5",
+		"CASES_URL":                "https://backoffice.example/cases?payout={payout}",
 		"TEMPORAL_DEPLOYMENT_NAME": "payouts", "TEMPORAL_WORKER_BUILD_ID": "2026-11-20.1+7d15c3f",
 	})
 	c, err := load(environment, Programs()...)
@@ -98,7 +99,7 @@ func TestLoadSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Temporal.HostPort != "temporal:7233" || c.namespace() != "payouts" || len(c.Events) != 2 || c.Events[1].Caller != "rival" || !c.BindFirstUse ||
-		c.Timing.PollFirst != 5*time.Second || c.Timing.KeyWindow != 2*time.Hour || c.AdminAddr != "127.0.0.1:0" || c.ProviderRPS != 2.5 {
+		c.Timing.PollFirst != 5*time.Second || c.Timing.KeyWindow != 2*time.Hour || c.AdminAddr != "127.0.0.1:0" || c.ProviderRPS != 2.5 || c.CasesURL == "" {
 		t.Errorf("loaded %+v", c)
 	}
 	if c.Deployment.String() != "payouts:2026-11-20.1+7d15c3f" || !c.Deployment.options().UseVersioning {
@@ -122,6 +123,7 @@ func TestLoadMistakes(t *testing.T) {
 		"MAX_AMOUNT_IN_MINOR":                {"0", "-1", "1.5", "many"},
 		"REFERENCE_PATTERN":                  {"(", ".*"},
 		"SOURCE_BINDING":                     {"free"},
+		"CASES_URL":                          {"https://backoffice.example", "backoffice/{payout}"},
 		"TRUELAYER_JWKS_URL":                 {"", "webhooks.truelayer.com", "ftp://x"},
 		"TRUELAYER_API_URL":                  {"", "/v3"},
 		"TRUELAYER_AUTH_URL":                 {"", "https://"},

@@ -38,7 +38,7 @@ func RunStarter(ctx context.Context, c Config, log *zap.Logger) error {
 		return err
 	}
 	defer temporal.Close()
-	runs := traces.runs(workflows.Client{Temporal: temporal}, books)
+	runs := traces.runs(workflows.Client{Temporal: temporal, CasesURL: c.CasesURL}, books)
 	api := httpapi.NewAPI(httpapi.Options{
 		Ledger: books, Callers: c.Tokens, Limits: c.Limits(), BindFirstUse: c.BindFirstUse, Logger: log, Metrics: httpapi.NewMetrics(metrics),
 		Wake: runs.Wake, Now: now,

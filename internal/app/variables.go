@@ -164,6 +164,14 @@ func Variables() []Variable {
 		wait("RETURN_ASK_FOR", timing.ReturnAskFor, "how long the provider is asked about a return it announced and does not confirm", func(t *payout.Timing) *time.Duration { return &t.ReturnAskFor }),
 		wait("UNMATCHED_AFTER", timing.UnmatchedAfter, "an event that belongs to no payout gets a case after this", func(t *payout.Timing) *time.Duration { return &t.UnmatchedAfter }),
 		wait("SWEEP_EVERY", timing.SweepEvery, "the sweeper's period", func(t *payout.Timing) *time.Duration { return &t.SweepEvery }),
+		{Name: "CASES_URL", Programs: []Program{Worker, Starter},
+			Meaning: "where people see in a browser what is asked about a payout, such as `https://backoffice.example/cases?payout={payout}`: a link on each payout's page in Temporal's UI. Without it the page names the command",
+			read: func(c *Config, s string) error {
+				if !strings.Contains(s, "{payout}") {
+					return fmt.Errorf("%q: want {payout} where the payout's id belongs", s)
+				}
+				return webAddress(s, &c.CasesURL)
+			}},
 		{Name: "DECISIONS_FILE", Programs: onlyWorker,
 			Meaning: "file that replaces rows of the decision table: a JSON list of `{\"reason\", \"step\": \"try_again\", \"attempts\", \"rest_min\", \"rest_max\", \"then\": \"release\"}` or `{\"reason\", \"step\": \"release\"}`",
 			read: func(c *Config, s string) error {

@@ -167,7 +167,7 @@ func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision)
 		}
 		if back, err := r.cameBack(ctx, open); err != nil || back {
 			if err == nil {
-				err = no("attempt %d came back to the merchant account, and the player owes nothing: adjust takes the exposure off the books", open)
+				err = no("its bank sent it back to the house: nothing is owed (adjust)")
 			}
 			return err
 		}

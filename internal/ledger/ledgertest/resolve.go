@@ -157,6 +157,8 @@ var resolving = merged(neverCreated, createdAs, heardAgain, group{
 			id := h.exposed()
 			back(id)
 			h.stands(id, payout.StatusFailed, payout.MoneyReleased, payout.StepDone)
+			_, _, err := h.propose(h.caseOf(id, payout.CaseExposure), payout.ActionRecover)
+			h.declined("the house has it", err, payout.RefusalNotOffered, "sent it back")
 			h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
 			if got := h.booked(id); got != "reserve release expose adjust" {
 				h.Fatalf("%s: booked %s", name, got)
