@@ -47,6 +47,8 @@ func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.He
 		return "the money is credited back", nil
 	case payout.ActionCreatedAs:
 		return r.createdAs(ctx, c, d, heard)
+	case payout.ActionNotOurs:
+		return r.notOurs(ctx, d, heard)
 	case payout.ActionReleaseFrozen:
 		evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
 		if err != nil {
@@ -88,6 +90,39 @@ func (r *row) personSays(ctx context.Context, a attempt, d Resolution, status st
 		return "", err
 	}
 	return r.evidence(ctx, a, "person", payout.Word{ProviderID: d.ProviderPayoutID, Status: status, Reason: a.reason, AskedAt: r.t.now, Raw: body})
+}
+
+// notOurs follows a further payout no more, after asking the provider once
+// more whether it is ours. What turns up of it later is heard all the same.
+func (r *row) notOurs(ctx context.Context, d Resolution, heard payout.Heard) (string, error) {
+	of, err := r.strange(ctx, decision{d.ProviderPayoutID, d.ProviderTicket})
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, of.attempt)
+	if err != nil {
+		return "", err
+	}
+	said := "the provider knows none"
+	if at := slices.IndexFunc(heard.Words, func(s payout.Asked) bool { return s.ProviderID == of.providerID }); at >= 0 {
+		w, in := heard.Words[at].Word, r.intent(a)
+		in.ProviderID = of.providerID
+		field := in.Mismatch(w)
+		if field == "" {
+			return "", payout.Refuse(payout.RefusalNotOffered, "not_ours: by the provider's words %s is this payout, %s; it is followed until it is decided", of.providerID, w.Status)
+		}
+		if _, err := r.evidence(ctx, a, "get", w); err != nil {
+			return "", err
+		}
+		said = field + " differs"
+	}
+	if _, err := r.personSays(ctx, a, d, string(d.Action)); err != nil {
+		return "", err
+	}
+	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleFailed, of.providerID); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is none of ours (%s)", of.providerID, said), r.undoubted(ctx)
 }
 
 // createdAs follows, or settles, what the provider has under an id that people

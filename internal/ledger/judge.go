@@ -339,11 +339,16 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 	if err := r.note(ctx, evidenceID, "%s", why); err != nil {
 		return err
 	}
+	return r.undoubted(ctx)
+}
+
+// undoubted: a further payout of an attempt has failed, or is none of ours. Where
+// that was what kept the money, the attempt's own failure is decided now.
+func (r *row) undoubted(ctx context.Context) error {
 	latest, err := r.attemptNumber(ctx, r.attempt)
 	if err != nil || r.status != payout.StatusParked || !latest.closed || latest.status == attemptExecuted {
 		return err
 	}
-	// That was what kept the money: the attempt's own failure is decided now.
 	failed, err := r.evidenceOf(ctx, latest.number, payout.ProviderFailed, evidenceRefused)
 	if err != nil {
 		return err
