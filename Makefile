@@ -4,7 +4,7 @@
 # make record records the histories of runs that are missing in workflows/testdata/histories; never one that is there
 # make fuzz   30 s of each fuzz target
 # make shots  Temporal's UI as a person sees it, by Chromium: pictures in ./screenshots
-# make bench  benchmarks of the books and of webhook intake, on both databases
+# make bench  payouts, the books and webhook intake, beside what this machine could do at best; ARGS="-short" in two minutes, ARGS="-h"
 # The first build of the Temporal server takes minutes; later ones seconds.
 
 GO       ?= go
@@ -13,7 +13,7 @@ BIN      := bin
 GOLANGCI := $(BIN)/golangci-lint
 WFCHECK  := $(BIN)/workflowcheck
 
-.PHONY: run build test unit watched e2e skipped shots check lint fuzz bench clean mistakes record
+.PHONY: run build test unit watched e2e skipped shots check lint fuzz bench bench-calls clean mistakes record
 
 run:
 	@echo "building; the first time this takes some minutes, since the Temporal server is compiled in"
@@ -93,7 +93,13 @@ record:
 	cd devserver && $(GO) test -count=1 -timeout 30m -run '^TestRecord$$' ./e2e -record
 	$(GO) test -count=1 -run 'TestHistories|TestBrokenTwins' ./workflows
 
-bench:
+# docs/benchmarks.md tells how to read it.
+bench: build
+	cd devserver && $(GO) build -o ../$(BIN)/bench ./bench
+	./$(BIN)/bench $(ARGS)
+
+# One call at a time, as go test measures: for whoever changes a line of them.
+bench-calls:
 	$(GO) test -run '^$$' -bench . ./internal/ledger/... ./internal/app/... ./internal/truelayer/...
 
 clean:

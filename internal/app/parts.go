@@ -41,6 +41,9 @@ func dialTemporal(c Config, metrics *Metrics, traces *tracing, log *zap.Logger) 
 	options.MetricsHandler = sdk.handler()
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(metrics.countRuns))
 	traces.carry(&options)
+	if options.ConnectionOptions.GrpcCompression == nil { // our messages are about a kilobyte: to pack them costs both sides more than to send them
+		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
+	}
 	options.Logger = sdkLogger(log.Named("temporal"))
 	temporal, err := client.NewLazyClient(options)
 	if err != nil {

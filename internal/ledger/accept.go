@@ -66,6 +66,10 @@ var endpoints = map[payout.Kind]string{payout.KindPayout: "payouts", payout.Kind
 func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed func(tx) error) (p Payout, replayed bool, err error) {
 	endpoint := endpoints[begun.kind]
 	err = l.inTx(ctx, "accept", func(t tx) error {
+		t.ahead(callerOfPlayer, begun.player)
+		if begun.source != "" {
+			t.ahead(ownerOfSource, begun.source)
+		}
 		before, err := t.remembered(ctx, begun.caller, endpoint, begun.key, request)
 		if err != nil {
 			return err
@@ -153,7 +157,7 @@ func beneficiary(err error) error {
 }
 
 func (r *row) insert(ctx context.Context) error {
-	_, err := r.t.exec(ctx, `INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id,
+	err := r.t.write(ctx, `INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id,
 		payment_source_id, payment_id, reference, metadata, status, money, attempt, step, due_at, version, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(r.id), string(r.kind), r.caller, r.key, r.player, r.money.Minor, string(r.money.Currency), r.merchant, r.user,

@@ -55,12 +55,16 @@ func (t tx) book(ctx context.Context, e entry) error {
 	if e.slot != "" {
 		slot = e.slot
 	}
-	_, err := t.exec(ctx, `INSERT INTO transactions (id, kind, payout_id, attempt, slot, evidence_id, from_account, to_account, amount_in_minor, currency, reason,
+	return t.write(ctx, `INSERT INTO transactions (id, kind, payout_id, attempt, slot, evidence_id, from_account, to_account, amount_in_minor, currency, reason,
 		booked_at, effective_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.id, string(e.kind), payoutID, e.attempt, slot, e.evidence, e.from, e.to, e.money.Minor, string(e.money.Currency), e.reason,
 		stored(t.now), e.at)
-	return err
 }
+
+const (
+	callerOfPlayer = "SELECT caller FROM players WHERE id = ?"
+	ownerOfSource  = "SELECT player_id, user_id, currency FROM payment_sources WHERE id = ?"
+)
 
 // own makes sure that the player is the caller's: the first caller to name a
 // player owns the name; to others the player does not exist.
@@ -75,7 +79,7 @@ func (t tx) own(ctx context.Context, player, caller string, create bool) (known 
 		}
 	}
 	var owner string
-	err = t.row(ctx, "SELECT caller FROM players WHERE id = ?", player).Scan(&owner)
+	err = t.row(ctx, callerOfPlayer, player).Scan(&owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -92,7 +96,7 @@ func (t tx) remembered(ctx context.Context, caller, endpoint, key string, reques
 	// would see nothing here, and the second, once the first took the money,
 	// would be told that the balance is too low for what was accepted.
 	if t.d.name == "postgres" {
-		if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key); err != nil {
+		if err := t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key); err != nil {
 			return "", err
 		}
 	}
@@ -119,9 +123,8 @@ func (t tx) remember(ctx context.Context, caller, endpoint, key string, request 
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+	return t.write(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		caller, endpoint, key, string(text), id, stored(t.now))
-	return err
 }
 
 // Credit adds winnings to what a player has available.
@@ -182,7 +185,7 @@ func (t tx) available(ctx context.Context, kind TransactionKind, m payout.Moveme
 		}
 		return err
 	}
-	if _, err := t.exec(ctx, "INSERT INTO balances (player_id, currency) VALUES (?, ?) ON CONFLICT (player_id, currency) DO NOTHING", m.PlayerID, string(m.Money.Currency)); err != nil {
+	if err := t.write(ctx, "INSERT INTO balances (player_id, currency) VALUES (?, ?) ON CONFLICT (player_id, currency) DO NOTHING", m.PlayerID, string(m.Money.Currency)); err != nil {
 		return err
 	}
 	// All three together stay within 64 bits, so that no later move between
@@ -219,7 +222,7 @@ func (l *Ledger) Balances(ctx context.Context, caller, player string) ([]Balance
 	}
 	list := []Balance{}
 	rows, err := l.query(ctx, "SELECT currency, available, held, frozen FROM balances WHERE player_id = ? ORDER BY currency", player)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var b Balance
 		err := rows.Scan(&b.Currency, &b.Available, &b.Held, &b.Frozen)
 		list = append(list, b)
@@ -269,7 +272,7 @@ func (t tx) bind(ctx context.Context, s payout.Source, by string) (bool, error) 
 func (t tx) bound(ctx context.Context, s payout.Source, prefix string) error {
 	var player, user string
 	var currency payout.Currency
-	err := t.row(ctx, "SELECT player_id, user_id, currency FROM payment_sources WHERE id = ?", s.PaymentSourceID).Scan(&player, &user, &currency)
+	err := t.row(ctx, ownerOfSource, s.PaymentSourceID).Scan(&player, &user, &currency)
 	var p payout.Problems
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -300,7 +303,7 @@ func (l *Ledger) Sources(ctx context.Context, caller, player string) ([]payout.S
 	}
 	list := []payout.Source{}
 	rows, err := l.query(ctx, "SELECT id, player_id, user_id, currency FROM payment_sources WHERE player_id = ? ORDER BY bound_at, id", player)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var s payout.Source
 		err := rows.Scan(&s.PaymentSourceID, &s.PlayerID, &s.UserID, &s.Currency)
 		list = append(list, s)

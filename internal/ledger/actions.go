@@ -119,7 +119,8 @@ func (r *row) notOurs(ctx context.Context, d Resolution, heard payout.Heard) (st
 	if _, err := r.personSays(ctx, a, d, string(d.Action)); err != nil {
 		return "", err
 	}
-	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleFailed, of.providerID); err != nil {
+	r.forget()
+	if err := r.t.write(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleFailed, of.providerID); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s is none of ours (%s)", of.providerID, said), r.undoubted(ctx)
@@ -161,7 +162,8 @@ func (r *row) createdAs(ctx context.Context, c Case, d Resolution, heard payout.
 		}
 	}
 	a.askedAt = w.AskedAt
-	if _, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
+	r.forget()
+	if err := r.t.write(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleStatus(w.Status), d.ProviderPayoutID); err != nil {
 		return "", err
 	}
 	outcome := "followed as " + d.ProviderPayoutID
@@ -341,7 +343,7 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	}
 	merchant, booked, borne := merchantAccount(r.merchant), 0, map[int]int{} // by the books
 	rows, err := r.t.rows(ctx, "SELECT attempt, from_account, to_account FROM transactions WHERE payout_id = ?", string(r.id))
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var n int
 		var from, to string
 		err := rows.Scan(&n, &from, &to)

@@ -61,9 +61,11 @@ func (l *Ledger) notLetIn(ctx context.Context, t tx, why string) (time.Time, err
 
 // mayAsk refuses with *payout.Braked while the brake is shut. doubted says that
 // the brake has a row: the first answer is then to be told with letIn.
+const theBrake = "SELECT since, shut_until FROM brakes WHERE name = ?"
+
 func (l *Ledger) mayAsk(ctx context.Context, t tx) (doubted bool, err error) {
 	var since, shut int64
-	switch err := t.row(ctx, "SELECT since, shut_until FROM brakes WHERE name = ?", brakeName).Scan(&since, &shut); {
+	switch err := t.row(ctx, theBrake, brakeName).Scan(&since, &shut); {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, nil
 	case err != nil || shut == 0:
@@ -109,7 +111,7 @@ type Drift struct {
 func (l *Ledger) Drift(ctx context.Context) ([]Drift, error) {
 	list := []Drift{}
 	rows, err := l.query(ctx, "SELECT field, value, times, last_at FROM drift ORDER BY field, value")
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var d Drift
 		var last int64
 		err := rows.Scan(&d.Field, &d.Value, &d.Times, &last)

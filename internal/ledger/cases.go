@@ -53,7 +53,7 @@ func (l *Ledger) Cases(ctx context.Context, f CaseFilter) (items []Case, next st
 	}
 	rows, err := l.query(ctx, "SELECT "+caseColumns+" WHERE "+strings.Join(where, " AND ")+" ORDER BY c.opened_at, c.id LIMIT ?", append(args, page.limit+1)...)
 	items = []Case{}
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		c, err := scanCase(rows)
 		items = append(items, c)
 		return err
@@ -104,7 +104,7 @@ func (l *Ledger) Case(ctx context.Context, id string) (c Case, err error) {
 func (t tx) heardOf(ctx context.Context, id payout.ID) (list []Evidence, err error) {
 	rows, err := t.rows(ctx, `SELECT id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, stored_at FROM evidence
 		WHERE payout_id = ? ORDER BY stored_at DESC, id DESC LIMIT 100`, string(id))
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var e Evidence
 		var asked, at int64
 		err := rows.Scan(&e.ID, &e.Attempt, &e.Kind, &e.ProviderPayoutID, &e.ProviderStatus, &e.Reason, &asked, &at)
@@ -135,7 +135,7 @@ func (l *Ledger) Inbox(ctx context.Context, f InboxFilter) (items []InboxItem, n
 	rows, err := l.query(ctx, `SELECT id, event_id, type, provider_payout_id, COALESCE(payout_id, ''), attempt, claimed_status, failure_reason, received_at, repeats,
 		COALESCE(applied_at, 0), applied_by FROM inbox WHERE `+strings.Join(where, " AND ")+" ORDER BY received_at DESC, id DESC LIMIT ?", append(args, page.limit+1)...)
 	items = []InboxItem{}
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var i InboxItem
 		var received, applied int64
 		err := rows.Scan(&i.ID, &i.EventID, &i.Type, &i.ProviderPayoutID, &i.PayoutID, &i.Attempt, &i.ClaimedStatus, &i.Reason, &received, &i.Repeats, &applied, &i.AppliedBy)
@@ -157,7 +157,7 @@ func (l *Ledger) Inbox(ctx context.Context, f InboxFilter) (items []InboxItem, n
 func (l *Ledger) Audit(ctx context.Context, cursor int64, limit int) ([]AuditLine, error) {
 	list := []AuditLine{}
 	rows, err := l.query(ctx, "SELECT position, at, who, what, case_id, payout_id, detail FROM audit WHERE position > ? ORDER BY position LIMIT ?", cursor, limit)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var a AuditLine
 		var at int64
 		err := rows.Scan(&a.Position, &at, &a.Who, &a.What, &a.CaseID, &a.PayoutID, &a.Detail)

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"payouts/internal/payout"
@@ -71,7 +70,7 @@ func (l *Ledger) Check(ctx context.Context) ([]Invariant, error) {
 	for _, law := range laws {
 		found := Invariant{ID: law.id, Statement: law.statement, Examples: []string{}}
 		rows, err := l.query(ctx, law.query)
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var name string
 			err := rows.Scan(&name)
 			found.add(name)
@@ -83,7 +82,7 @@ func (l *Ledger) Check(ctx context.Context) ([]Invariant, error) {
 	}
 	keys := Invariant{ID: "keys_follow_from_ids", Statement: "every attempt's idempotency key follows from its payout's id and its number", Examples: []string{}}
 	rows, err := l.query(ctx, "SELECT payout_id, number, idempotency_key FROM attempts")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var id payout.ID
 		var n int
 		var key string
@@ -99,7 +98,7 @@ func (l *Ledger) Check(ctx context.Context) ([]Invariant, error) {
 	var position int64
 	var hash string
 	rows, err = l.query(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE position IS NOT NULL ORDER BY position")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var t Transaction
 		if err := scanTransaction(rows, &t); err != nil {
 			return err

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	"go.uber.org/zap"
@@ -83,6 +82,10 @@ type Ledger struct {
 	now    func() time.Time
 	log    *zap.Logger
 
+	writer  chan *writer  // of SQLite, while nobody writes; nil before the first does
+	closing chan struct{} // closed when the books are
+	close   sync.Once
+
 	observe func(Attempted)
 	trace   func(context.Context) string
 }
@@ -90,7 +93,9 @@ type Ledger struct {
 // Open opens the books and brings their schema up to date, under a lock for
 // which other programs that start at the same time wait.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
-	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe, trace: o.Trace}
+	l := &Ledger{seal: o.Seal, encode: o.Encode, table: o.Table, timing: o.Timing, now: o.Now, log: o.Logger, observe: o.Observe, trace: o.Trace,
+		writer: make(chan *writer, 1), closing: make(chan struct{})}
+	l.writer <- nil
 	if l.seal == nil || l.encode == nil {
 		return nil, errors.New("open ledger: Seal and Encode are required")
 	}
@@ -122,9 +127,14 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// Close closes the books. Calls under way end with an error.
+// Close closes the books. A transaction under way ends first on SQLite, where
+// it takes milliseconds; other calls under way end with an error.
 func (l *Ledger) Close() error {
 	var errs []error
+	l.close.Do(func() {
+		close(l.closing)
+		errs = append(errs, (<-l.writer).drop())
+	})
 	for _, db := range []*sql.DB{l.write, l.read} {
 		if db != nil {
 			errs = append(errs, db.Close())
@@ -161,8 +171,8 @@ func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	}}
 	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 	l.d = dialect{name: "sqlite"}
-	// One writer a process, and every transaction takes the write lock when
-	// it begins: a reader that turns writer could only fail.
+	// One writer a process. Its transactions begin as beginSQLite says, those of
+	// the migration take the lock at once too.
 	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
 		return err
 	}
@@ -286,28 +296,74 @@ func (d dialect) again(err error) bool {
 	return errors.As(err, &lite) && lite.Code()&primary == busy
 }
 
+// talk is a transaction's own connection to its database.
+type talk interface {
+	exec(ctx context.Context, query string, args []any) (rows int64, err error)
+	later(ctx context.Context, query string, args []any) error // in its turn, before the answer to anything that follows
+	row(ctx context.Context, query string, args []any) scanned
+	rows(ctx context.Context, query string, args []any) (cursor, error)
+	ask(ctx context.Context, questions []question) error
+	ahead(query string, args []any) // it will be asked soon, before the next change: the answer may come with that to another question
+	commit(ctx context.Context) error
+	end(ctx context.Context) // rolls back what was not committed
+}
+
+// question is a query whose rows are taken one by one.
+type question struct {
+	query string
+	args  []any
+	row   func(scanned) error
+}
+
+// scanned is a row that was asked for. It must be scanned, once and before
+// anything else is asked.
+type scanned interface{ Scan(to ...any) error }
+
+// cursor is rows that were asked for, to be read to their end.
+type cursor interface {
+	scanned
+	Next() bool
+	Err() error
+	Close() error
+}
+
 // tx is a transaction in the dialect of its database.
 type tx struct {
-	*sql.Tx
+	talk  talk
 	d     dialect
 	now   time.Time // one moment for all that one transaction writes
 	moved *[]Moved
 }
 
+// exec changes rows and says how many.
 func (t tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := t.ExecContext(ctx, t.d.sql(query), args...)
-	if err != nil {
-		return 0, err
+	return t.talk.exec(ctx, t.d.sql(query), args)
+}
+
+// write is exec where nobody needs to know how many. Its error may only come
+// with a later call, or with the commit, which does not happen then.
+func (t tx) write(ctx context.Context, query string, args ...any) error {
+	return t.talk.later(ctx, t.d.sql(query), args)
+}
+
+func (t tx) row(ctx context.Context, query string, args ...any) scanned {
+	return t.talk.row(ctx, t.d.sql(query), args)
+}
+
+func (t tx) rows(ctx context.Context, query string, args ...any) (cursor, error) {
+	return t.talk.rows(ctx, t.d.sql(query), args)
+}
+
+// ahead says what will be asked next, word for word. It changes nothing but
+// the number of journeys.
+func (t tx) ahead(query string, args ...any) { t.talk.ahead(t.d.sql(query), args) }
+
+// ask puts several questions at once, answered in their order.
+func (t tx) ask(ctx context.Context, questions ...question) error {
+	for i := range questions {
+		questions[i].query = t.d.sql(questions[i].query)
 	}
-	return result.RowsAffected()
-}
-
-func (t tx) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.QueryRowContext(ctx, t.d.sql(query), args...)
-}
-
-func (t tx) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.QueryContext(ctx, t.d.sql(query), args...)
+	return t.talk.ask(ctx, questions)
 }
 
 // inTx runs fn in one transaction: all of it or nothing. Where another
@@ -342,24 +398,31 @@ func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, moved [
 }
 
 func (l *Ledger) once(ctx context.Context, fn func(tx) error) (moved []Moved, err error) {
-	begun, err := l.write.BeginTx(ctx, nil)
+	begun, err := l.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer begun.Rollback() // after a commit it does nothing
+	defer begun.end(ctx)
 	// Cut to what is stored, so that what is written and what is read are equal.
 	if err := fn(tx{begun, l.d, l.now().UTC().Truncate(time.Microsecond), &moved}); err != nil {
 		return nil, err
 	}
-	if err := begun.Commit(); err != nil {
+	if err := begun.commit(ctx); err != nil {
 		return nil, err
 	}
 	return moved, nil
 }
 
+func (l *Ledger) begin(ctx context.Context) (talk, error) {
+	if l.d.name == "postgres" {
+		return l.beginPostgres(ctx)
+	}
+	return l.beginSQLite(ctx)
+}
+
 // query reads outside of transactions, from a snapshot of its own.
-func (l *Ledger) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return l.read.QueryContext(ctx, l.d.sql(query), args...)
+func (l *Ledger) query(ctx context.Context, query string, args ...any) (cursor, error) {
+	return l.read.QueryContext(ctx, l.d.sql(query), args...) //nolint:rowserrcheck // each looks
 }
 
 // stored is a time as the books keep it: microseconds, 0 for none.
@@ -378,7 +441,7 @@ func moment(micros int64) time.Time {
 }
 
 // each reads all rows of a query with scan.
-func each(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
+func each(rows cursor, err error, scan func(scanned) error) error {
 	if err != nil {
 		return err
 	}

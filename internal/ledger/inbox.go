@@ -55,13 +55,14 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		// Wait for a step that is reading just now: it may have listed the inbox
 		// without this row and clears the flag when it commits.
 		var status payout.Status
-		if err := t.row(ctx, "SELECT status FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status); err != nil {
+		var unread bool
+		if err := t.row(ctx, "SELECT status, unread FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status, &unread); err != nil {
 			return err
 		}
-		s.Late = status.Final()
-		set, err := t.exec(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND unread = 0", stored(t.now), string(s.PayoutID))
-		s.Wake = set == 1
-		return err
+		if s.Late, s.Wake = status.Final(), !unread; unread {
+			return nil
+		}
+		return t.write(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID))
 	})
 	return s, err
 }
@@ -111,9 +112,8 @@ func (t tx) learnSource(ctx context.Context, inboxID string, n payout.SourceNews
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	_, err := t.exec(ctx, "INSERT INTO waiting_sources (inbox_id, player_id, payment_source_id, user_id, currency) VALUES (?, ?, ?, ?, ?)",
+	return t.write(ctx, "INSERT INTO waiting_sources (inbox_id, player_id, payment_source_id, user_id, currency) VALUES (?, ?, ?, ?, ?)",
 		inboxID, n.PlayerID, n.PaymentSourceID, n.UserID, string(n.Currency))
-	return err
 }
 
 // bindLearnt binds what an event taught, and applies its inbox row.
@@ -131,8 +131,7 @@ func (t tx) bindLearnt(ctx context.Context, inboxID string, s payout.Source) err
 
 // learnt marks an inbox row as applied: nothing more will come of it.
 func (t tx) learnt(ctx context.Context, inboxID, by string) error {
-	_, err := t.exec(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(t.now), by, inboxID)
-	return err
+	return t.write(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ?", stored(t.now), by, inboxID)
 }
 
 // bindWaiting binds, in the order they came, the accounts that paid in for a
@@ -145,7 +144,7 @@ func (t tx) bindWaiting(ctx context.Context, player string) error {
 	var order []string
 	rows, err := t.rows(ctx, `SELECT w.inbox_id, w.payment_source_id, w.user_id, w.currency FROM waiting_sources w JOIN inbox i ON i.id = w.inbox_id
 		WHERE w.player_id = ? ORDER BY i.received_at, i.id`, player)
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var id string
 		s := payout.Source{PlayerID: player}
 		err := rows.Scan(&id, &s.PaymentSourceID, &s.UserID, &s.Currency)
@@ -159,8 +158,7 @@ func (t tx) bindWaiting(ctx context.Context, player string) error {
 			return err
 		}
 	}
-	_, err = t.exec(ctx, "DELETE FROM waiting_sources WHERE player_id = ?", player)
-	return err
+	return t.write(ctx, "DELETE FROM waiting_sources WHERE player_id = ?", player)
 }
 
 // lockPlayer lets one transaction at a time name a player or learn an account
@@ -171,6 +169,5 @@ func (t tx) lockPlayer(ctx context.Context, player string) error {
 	if t.d.name != "postgres" {
 		return nil
 	}
-	_, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", player)
-	return err
+	return t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", player)
 }

@@ -24,9 +24,7 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, "UPDATE payouts SET unread = 0 WHERE id = ? AND unread = 1", string(id)); err != nil {
-			return err
-		}
+		r.also = read
 		attempts, err := r.attempts(ctx)
 		if err != nil {
 			return err
@@ -40,9 +38,11 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 			}
 		}
 		named := map[int]bool{r.attempt: !r.final()}
+		t.ahead(resolutionsWhere+approvedOf, string(id))
+		t.ahead(theBrake, brakeName)
 		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
 		byProvider, names := map[string]bool{}, map[int][]string{}
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var row, provider string
 			var attempt int
 			err := rows.Scan(&row, &attempt, &provider)
@@ -127,6 +127,7 @@ func (r *row) ask(attempt int, providerID string) payout.Ask {
 //	Repeats: safe; the same words again change nothing
 func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p payout.Position, err error) {
 	err = l.inTx(ctx, "judge", func(t tx) error {
+		t.ahead(resolutionsWhere+approvedOf, string(id))
 		r, err := l.lock(ctx, t, id)
 		if err != nil {
 			return err
@@ -156,11 +157,11 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p
 // and what news claims beyond all that. parking is why the payout parks where
 // the statement shows nothing.
 func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) error {
-	claims, err := r.apply(ctx, heard.Inbox, heard.By)
+	approved, err := r.approved(ctx)
 	if err != nil {
 		return err
 	}
-	approved, err := r.approved(ctx)
+	claims, err := r.apply(ctx, heard.Inbox, heard.By)
 	if err != nil {
 		return err
 	}
@@ -198,12 +199,10 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 	if r.step == payout.StepWait && !r.nextStepAt.IsZero() && !r.nextStepAt.After(r.t.now) {
 		r.next(payout.StepWait, r.pause(r.created)) // nothing above said when: not at once, again and again
 	}
-	if len(heard.Inbox) == 0 && len(approved) == 0 {
-		return nil
+	if len(heard.Inbox) > 0 || len(approved) > 0 {
+		r.also = applied
 	}
-	_, err = r.t.exec(ctx, `UPDATE payouts SET woken_at = NULL WHERE id = ? AND NOT EXISTS (SELECT 1 FROM inbox WHERE payout_id = ? AND applied_at IS NULL)
-		AND NOT EXISTS (SELECT 1 FROM resolutions WHERE payout_id = ? AND status = 'approved')`, string(r.id), string(r.id), string(r.id))
-	return err
+	return nil
 }
 
 // apply marks inbox rows as applied by this step and answers with the statuses
@@ -212,7 +211,8 @@ func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]
 	claims := map[string]string{}
 	for _, id := range inbox {
 		var provider, claimed string
-		err := r.t.row(ctx, "SELECT provider_payout_id, claimed_status FROM inbox WHERE id = ? AND payout_id = ? AND applied_at IS NULL", id, string(r.id)).Scan(&provider, &claimed)
+		err := r.t.row(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ? AND payout_id = ? AND applied_at IS NULL RETURNING provider_payout_id, claimed_status",
+			stored(r.t.now), by, id, string(r.id)).Scan(&provider, &claimed)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue // another run was faster
 		}
@@ -221,9 +221,6 @@ func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]
 		}
 		if claimed != "" {
 			claims[provider] = claimed
-		}
-		if err := r.t.learnt(ctx, id, by); err != nil {
-			return nil, err
 		}
 	}
 	return claims, nil
@@ -319,6 +316,7 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 	if verdict == payout.VerdictExecuted {
 		status = doubleExecuted
 	}
+	r.forget()
 	n, err := r.t.exec(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ? AND status <> ?", status, said.ProviderID, status)
 	if err != nil || n == 0 {
 		return err

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"time"
@@ -87,7 +86,7 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 	rows, err := r.t.rows(ctx, `SELECT i.attempt, i.claimed_status, MAX(i.applied_at) FROM inbox i JOIN attempts a ON a.payout_id = i.payout_id AND a.number = i.attempt
 		WHERE i.payout_id = ? AND i.applied_at IS NOT NULL AND (i.provider_payout_id = '' OR i.provider_payout_id = a.provider_payout_id)
 		GROUP BY i.attempt, i.claimed_status ORDER BY 1, 2`, string(r.id))
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var c claim
 		var applied int64
 		err := rows.Scan(&c.attempt, &c.status, &applied)

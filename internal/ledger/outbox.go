@@ -22,7 +22,7 @@ func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.
 		}
 		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries FROM outbox WHERE "+where+" ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
 			append(args, limit)...)
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var e payout.Event
 			var at int64
 			err := rows.Scan(&e.ID, &e.Caller, &e.SubjectID, &e.Version, &e.Type, &at, &e.Data, &e.Tries)
@@ -33,7 +33,7 @@ func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.
 			return err
 		}
 		for _, e := range events {
-			if _, err := t.exec(ctx, "UPDATE outbox SET next_try_at = ? WHERE id = ?", stored(t.now.Add(hold)), e.ID); err != nil {
+			if err := t.write(ctx, "UPDATE outbox SET next_try_at = ? WHERE id = ?", stored(t.now.Add(hold)), e.ID); err != nil {
 				return err
 			}
 		}
@@ -62,8 +62,7 @@ func (l *Ledger) EventCallers(ctx context.Context) ([]string, error) {
 // Sent marks an event as delivered.
 func (l *Ledger) Sent(ctx context.Context, id string) error {
 	return l.inTx(ctx, "mark event sent", func(t tx) error {
-		_, err := t.exec(ctx, "UPDATE outbox SET sent_at = ?, tries = tries + 1, next_try_at = NULL, last_error = '' WHERE id = ?", stored(t.now), id)
-		return err
+		return t.write(ctx, "UPDATE outbox SET sent_at = ?, tries = tries + 1, next_try_at = NULL, last_error = '' WHERE id = ?", stored(t.now), id)
 	})
 }
 
@@ -75,8 +74,7 @@ func (l *Ledger) NotSent(ctx context.Context, id string, again time.Time, why st
 		if !again.IsZero() {
 			next = stored(again)
 		}
-		_, err := t.exec(ctx, "UPDATE outbox SET tries = tries + 1, next_try_at = ?, last_error = ? WHERE id = ? AND sent_at IS NULL", next, why, id)
-		return err
+		return t.write(ctx, "UPDATE outbox SET tries = tries + 1, next_try_at = ?, last_error = ? WHERE id = ? AND sent_at IS NULL", next, why, id)
 	})
 }
 
@@ -89,7 +87,7 @@ func (l *Ledger) DuePayouts(ctx context.Context, limit int) (due []payout.Due, e
 			return err
 		}
 		for _, d := range due {
-			if _, err := t.exec(ctx, "UPDATE payouts SET due_at = ? WHERE id = ?", stored(t.now.Add(sweepLook*l.timing.SweepEvery)), string(d.ID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET due_at = ? WHERE id = ?", stored(t.now.Add(sweepLook*l.timing.SweepEvery)), string(d.ID)); err != nil {
 				return err
 			}
 		}
@@ -113,7 +111,7 @@ func (l *Ledger) LateNews(ctx context.Context, limit int) (list []payout.Due, er
 			return err
 		}
 		for _, d := range list {
-			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(d.ID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(d.ID)); err != nil {
 				return err
 			}
 		}
@@ -122,8 +120,8 @@ func (l *Ledger) LateNews(ctx context.Context, limit int) (list []payout.Due, er
 	return list, err
 }
 
-func scanDue(rows *sql.Rows, err error) (list []payout.Due, _ error) {
-	return list, each(rows, err, func(rows *sql.Rows) error {
+func scanDue(rows cursor, err error) (list []payout.Due, _ error) {
+	return list, each(rows, err, func(rows scanned) error {
 		var d payout.Due
 		err := rows.Scan(&d.ID, &d.Kind, &d.PlayerID, &d.Money.Minor, &d.Money.Currency, &d.Status)
 		list = append(list, d)
@@ -140,7 +138,7 @@ func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list
 		rows, err := t.rows(ctx, `SELECT id, kind, status, (SELECT MIN(i.id) FROM inbox i WHERE i.payout_id = payouts.id AND i.applied_at IS NULL) FROM payouts
 			WHERE woken_at <= ? AND due_at IS NOT NULL AND ? - woken_at >= woken_at - `+oldest+` ORDER BY woken_at LIMIT ?`+t.d.skipLocked(),
 			stored(t.now.Add(-age)), stored(t.now), limit)
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var s payout.Stored
 			var inbox sql.NullString // none where people decided something
 			var status payout.Status
@@ -152,7 +150,7 @@ func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list
 			return err
 		}
 		for _, s := range list {
-			if _, err := t.exec(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID)); err != nil {
+			if err := t.write(ctx, "UPDATE payouts SET woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID)); err != nil {
 				return err
 			}
 		}
@@ -165,7 +163,7 @@ func (l *Ledger) Unread(ctx context.Context, age time.Duration, limit int) (list
 func (l *Ledger) CountOpen(ctx context.Context) (map[payout.Status]int, error) {
 	counts := map[payout.Status]int{}
 	rows, err := l.query(ctx, "SELECT status, COUNT(*) FROM payouts WHERE due_at IS NOT NULL GROUP BY status")
-	return counts, each(rows, err, func(rows *sql.Rows) error {
+	return counts, each(rows, err, func(rows scanned) error {
 		var s payout.Status
 		var n int
 		err := rows.Scan(&s, &n)

@@ -19,7 +19,7 @@ func (l *Ledger) SealPositions(ctx context.Context, limit int) (n int, err error
 	err = l.inTx(ctx, "seal positions", func(t tx) error {
 		n = 0
 		if t.d.name == "postgres" {
-			if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(7023001)"); err != nil {
+			if err := t.write(ctx, "SELECT pg_advisory_xact_lock(7023001)"); err != nil {
 				return err
 			}
 		}
@@ -31,7 +31,7 @@ func (l *Ledger) SealPositions(ctx context.Context, limit int) (n int, err error
 		}
 		var batch []Transaction
 		rows, err := t.rows(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE position IS NULL ORDER BY booked_at, id LIMIT ?", limit)
-		if err := each(rows, err, func(rows *sql.Rows) error {
+		if err := each(rows, err, func(rows scanned) error {
 			var next Transaction
 			err := scanTransaction(rows, &next)
 			batch = append(batch, next)
@@ -42,7 +42,7 @@ func (l *Ledger) SealPositions(ctx context.Context, limit int) (n int, err error
 		for _, next := range batch {
 			position++
 			hash = chain(hash, position, next)
-			if _, err := t.exec(ctx, "UPDATE transactions SET position = ?, hash = ? WHERE id = ?", position, hash, next.ID); err != nil {
+			if err := t.write(ctx, "UPDATE transactions SET position = ?, hash = ? WHERE id = ?", position, hash, next.ID); err != nil {
 				return err
 			}
 		}

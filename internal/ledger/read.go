@@ -52,7 +52,7 @@ func (l *Ledger) Payout(ctx context.Context, caller string, kind payout.Kind, id
 	rows, err := l.query(ctx, `SELECT a.number, a.idempotency_key, COALESCE(a.provider_payout_id, ''), a.status, a.failure_reason, COUNT(s.number), COALESCE(MIN(s.started_at), 0)
 		FROM attempts a LEFT JOIN sends s ON s.payout_id = a.payout_id AND s.attempt = a.number
 		WHERE a.payout_id = ? GROUP BY a.payout_id, a.number, a.idempotency_key, a.provider_payout_id, a.status, a.failure_reason ORDER BY a.number`, string(id))
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var a Attempt
 		var first int64
 		err := rows.Scan(&a.Number, &a.IdempotencyKey, &a.ProviderPayoutID, &a.Status, &a.Reason, &a.Sends, &first)
@@ -63,7 +63,7 @@ func (l *Ledger) Payout(ctx context.Context, caller string, kind payout.Kind, id
 		return p, fmt.Errorf("read attempts: %w", err)
 	}
 	rows, err = l.query(ctx, "SELECT at, status, what, evidence_id FROM timeline WHERE payout_id = ? ORDER BY number", string(id))
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var m Moment
 		var at int64
 		err := rows.Scan(&at, &m.Status, &m.What, &m.EvidenceID)
@@ -99,7 +99,7 @@ func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items
 	args = append(args, page.limit+1)
 	rows, err := l.query(ctx, "SELECT "+viewColumns+" FROM payouts WHERE "+strings.Join(where, " AND ")+" ORDER BY created_at DESC, id DESC LIMIT ?", args...)
 	items = []Payout{}
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		p, err := scanView(rows)
 		items = append(items, p)
 		return err
@@ -144,7 +144,7 @@ func scanTransaction(from interface{ Scan(...any) error }, t *Transaction) error
 func (l *Ledger) Transactions(ctx context.Context, cursor int64, limit int) ([]Transaction, error) {
 	list := []Transaction{}
 	rows, err := l.query(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE position > ? ORDER BY position LIMIT ?", cursor, limit)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var t Transaction
 		err := scanTransaction(rows, &t)
 		list = append(list, t)

@@ -299,8 +299,10 @@ func (r *row) nowhere(ctx context.Context, latest attempt) error {
 
 // approved lists what two people decided about this payout and no step has
 // carried out.
+const approvedOf = "payout_id = ? AND status = 'approved' ORDER BY decided_at, case_id"
+
 func (r *row) approved(ctx context.Context) ([]Resolution, error) {
-	return r.t.resolutions(ctx, "payout_id = ? AND status = 'approved' ORDER BY decided_at, case_id", string(r.id))
+	return r.t.resolutions(ctx, approvedOf, string(r.id))
 }
 
 func has(list []Resolution, action payout.Action) bool {
@@ -457,9 +459,11 @@ func scanResolution(from interface{ Scan(...any) error }) (d Resolution, err err
 // name tells a resolution from all others.
 func (d Resolution) name() string { return fmt.Sprintf("%s/%d", d.CaseID, d.Number) }
 
+const resolutionsWhere = "SELECT " + resolutionColumns + " FROM resolutions WHERE "
+
 func (t tx) resolutions(ctx context.Context, where string, args ...any) (list []Resolution, err error) {
-	rows, err := t.rows(ctx, "SELECT "+resolutionColumns+" FROM resolutions WHERE "+where, args...)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	rows, err := t.rows(ctx, resolutionsWhere+where, args...)
+	return list, each(rows, err, func(rows scanned) error {
 		d, err := scanResolution(rows)
 		list = append(list, d)
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,11 @@ type row struct {
 	version        int
 	created        time.Time
 
+	knows   bool // tried and further are as stored
+	tried   []attempt
+	further []double
+
+	also     string         // further columns to save: read, applied
 	was      payout.Status  // as stored, to see that the status changed
 	wasMoney payout.MoneyAt // as stored, to see that the money moved
 }
@@ -63,12 +69,46 @@ func (r *row) scan(from interface{ Scan(...any) error }) error {
 // lock reads a payout's row and keeps every other transaction from changing
 // it until this one ends.
 func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID) (*row, error) {
-	r := &row{t: t, l: l}
-	err := r.scan(t.row(ctx, "SELECT "+rowColumns+" FROM payouts WHERE id = ?"+t.d.forUpdate(), string(id)))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
+	r := &row{t: t, l: l, knows: true}
+	err := t.ask(ctx, question{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id))
+	if err == nil && r.id == "" {
+		err = fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
 	}
 	return r, err
+}
+
+func (r *row) scanRow(from scanned) error { return r.scan(from) }
+
+func (r *row) itsAttempts(id payout.ID) question {
+	return question{"SELECT " + attemptColumns + " FROM attempts WHERE payout_id = ? ORDER BY number", []any{string(id)}, func(from scanned) error {
+		r.tried = append(r.tried, attempt{})
+		return r.tried[len(r.tried)-1].scan(from)
+	}}
+}
+
+func (r *row) itsDoubles(id payout.ID) question {
+	return question{"SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", []any{string(id)}, func(from scanned) error {
+		var d double
+		var learnt int64
+		err := from.Scan(&d.providerID, &d.attempt, &d.status, &learnt)
+		d.learnt = moment(learnt)
+		r.further = append(r.further, d)
+		return err
+	}}
+}
+
+// forget has attempts and doubles read again: this transaction changed them.
+// Nobody else can, while it holds the row's lock.
+func (r *row) forget() { r.knows, r.tried, r.further = false, nil, nil }
+
+// remember reads attempts and doubles, unless they are known.
+func (r *row) remember(ctx context.Context) error {
+	if r.knows {
+		return nil
+	}
+	err := r.t.ask(ctx, r.itsAttempts(r.id), r.itsDoubles(r.id))
+	r.knows = err == nil
+	return err
 }
 
 func (r *row) metadata() map[string]string {
@@ -157,6 +197,13 @@ func (r *row) dueAt() any {
 	return stored(at)
 }
 
+// What save writes beside the fields.
+const (
+	read    = ", unread = 0" // what is stored from now on wakes the run again
+	applied = `, woken_at = CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE payout_id = payouts.id AND applied_at IS NULL)
+		OR EXISTS (SELECT 1 FROM resolutions WHERE payout_id = payouts.id AND status = 'approved') THEN woken_at END`
+)
+
 // save writes the row. When the status changed, or the money moved, it counts
 // the version up and writes the outbox row, so that neither exists without the
 // other.
@@ -169,8 +216,8 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 		r.moved()
 		r.was, r.wasMoney = r.status, r.moneyAt
 	}
-	_, err := r.t.exec(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
-		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ? WHERE id = ?`,
+	err := r.t.write(ctx, `UPDATE payouts SET status = ?, money = ?, failure_reason = ?, provider_status = ?, flaps = ?, claimed_status = ?,
+		claimed_at = ?, attempt = ?, step = ?, next_step_at = ?, park_kind = ?, park_why = ?, version = ?, due_at = ?, updated_at = ?`+r.also+` WHERE id = ?`,
 		string(r.status), string(r.moneyAt), string(r.reason), r.providerStatus, r.flaps, r.claimed, stored(r.claimedAt), r.attempt,
 		string(r.step), stored(r.nextStepAt), string(r.parkKind), r.parkWhy, r.version, r.dueAt(), stored(r.t.now), string(r.id))
 	if err != nil {
@@ -214,7 +261,7 @@ func (r *row) tell(ctx context.Context) error {
 // repeat is seen as one by the game backend too.
 func (t tx) post(ctx context.Context, caller, subject string, version int, kind string, data []byte) error {
 	id := uuid.NewSHA1(outboxIDs, fmt.Appendf(nil, "%s/%d/%s", subject, version, kind))
-	_, err := t.exec(ctx, `INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+	err := t.write(ctx, `INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		id.String(), caller, subject, version, kind, stored(t.now), string(data), stored(t.now))
 	return err
 }
@@ -223,7 +270,7 @@ var outboxIDs = uuid.MustParse("9b0f8f0e-6d1c-5d0e-9a55-6c1f5a1f2d05")
 
 // note writes a line of the timeline.
 func (r *row) note(ctx context.Context, evidenceID, format string, args ...any) error {
-	_, err := r.t.exec(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
+	err := r.t.write(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
 		SELECT CAST(? AS TEXT), COALESCE(MAX(number), 0) + 1, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) FROM timeline WHERE payout_id = ?`,
 		string(r.id), stored(r.t.now), string(r.status), fmt.Sprintf(format, args...), evidenceID, string(r.id))
 	return err
@@ -264,23 +311,20 @@ func (a *attempt) scan(from interface{ Scan(...any) error }) error {
 }
 
 func (r *row) attemptNumber(ctx context.Context, n int) (attempt, error) {
-	var a attempt
-	err := a.scan(r.t.row(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? AND number = ?", string(r.id), n))
-	if err != nil {
-		return a, fmt.Errorf("attempt %d: %w", n, err)
+	attempts, err := r.attempts(ctx)
+	if err == nil && (n < 1 || n > len(attempts)) {
+		err = sql.ErrNoRows
 	}
-	return a, nil
+	if err != nil {
+		return attempt{}, fmt.Errorf("attempt %d: %w", n, err)
+	}
+	return attempts[n-1], nil
 }
 
 // attempts reads all attempts, oldest first.
 func (r *row) attempts(ctx context.Context) ([]attempt, error) {
-	var list []attempt
-	rows, err := r.t.rows(ctx, "SELECT "+attemptColumns+" FROM attempts WHERE payout_id = ? ORDER BY number", string(r.id))
-	return list, each(rows, err, func(rows *sql.Rows) error {
-		var a attempt
-		list = append(list, a)
-		return list[len(list)-1].scan(rows)
-	})
+	err := r.remember(ctx)
+	return slices.Clone(r.tried), err
 }
 
 // paidBeside lists the attempts, but for attempt n, that are known as executed.
@@ -308,22 +352,16 @@ const (
 	doubleExecuted = "executed"
 )
 
-func (r *row) doubles(ctx context.Context) (list []double, err error) {
-	rows, err := r.t.rows(ctx, "SELECT provider_payout_id, attempt, status, learnt_at FROM doubles WHERE payout_id = ? ORDER BY learnt_at, provider_payout_id", string(r.id))
-	return list, each(rows, err, func(rows *sql.Rows) error {
-		var d double
-		var learnt int64
-		err := rows.Scan(&d.providerID, &d.attempt, &d.status, &learnt)
-		d.learnt = moment(learnt)
-		list = append(list, d)
-		return err
-	})
+func (r *row) doubles(ctx context.Context) ([]double, error) {
+	err := r.remember(ctx)
+	return slices.Clone(r.further), err
 }
 
 // doubled keeps a second provider id of an attempt, to be asked about too, and
 // takes the news about it.
 func (r *row) doubled(ctx context.Context, number int, providerID string) error {
-	_, err := r.t.exec(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
+	r.forget()
+	err := r.t.write(ctx, "INSERT INTO doubles (provider_payout_id, payout_id, attempt, status, learnt_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider_payout_id) DO NOTHING",
 		providerID, string(r.id), number, doubleOpen, stored(r.t.now))
 	if err != nil {
 		return err
@@ -363,13 +401,20 @@ func (r *row) ownNews(ctx context.Context, a attempt) error {
 	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, "", a.providerID)
 }
 
+const unappliedNews = "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL"
+
 // unapplied counts the news that no step has read.
 func (r *row) unapplied(ctx context.Context) (n int, err error) {
-	err = r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL", string(r.id)).Scan(&n)
+	err = r.t.row(ctx, unappliedNews, string(r.id)).Scan(&n)
 	return n, err
 }
 
 func (r *row) saveAttempt(ctx context.Context, a attempt) error {
+	if r.knows && a.number <= len(r.tried) {
+		a := a
+		a.closed = a.closed || r.tried[a.number-1].closed // what is closed stays closed
+		r.tried[a.number-1] = a
+	}
 	var closedAt any
 	if a.closed {
 		closedAt = stored(r.t.now)
@@ -382,7 +427,7 @@ func (r *row) saveAttempt(ctx context.Context, a attempt) error {
 	if a.keyReused {
 		reused = 1
 	}
-	_, err := r.t.exec(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
+	err := r.t.write(ctx, `UPDATE attempts SET provider_payout_id = ?, status = ?, failure_reason = ?, key_reused = ?, asked_at = ?, created_there_at = ?,
 		accepted = ?, looked_at = ?, closed_at = COALESCE(closed_at, CAST(? AS BIGINT)) WHERE payout_id = ? AND number = ?`,
 		providerID, a.status, string(a.reason), reused, stored(a.askedAt), stored(a.createdThereAt),
 		a.accepted, stored(a.lookedAt), closedAt, string(r.id), a.number)
@@ -395,7 +440,8 @@ func (r *row) begin(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("encode attempt %d: %w", n, err)
 	}
-	_, err = r.t.exec(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+	r.forget()
+	err = r.t.write(ctx, `INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		string(r.id), n, payout.Key(r.id, n), body, attemptOpen, stored(r.t.now))
 	return err
 }
@@ -410,7 +456,7 @@ const (
 func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Word) (string, error) {
 	id := uuid.Must(uuid.NewV7()).String()
 	key, sealed := r.l.seal.seal("evidence/"+id, w.Raw)
-	_, err := r.t.exec(ctx, `INSERT INTO evidence (id, payout_id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, decided_at,
+	err := r.t.write(ctx, `INSERT INTO evidence (id, payout_id, attempt, kind, provider_payout_id, provider_status, failure_reason, asked_at, decided_at,
 		stored_at, seal_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		id, string(r.id), a.number, kind, w.ProviderID, w.Status, string(w.Reason), stored(w.AskedAt), stored(w.DecidedAt), stored(r.t.now), key, sealed)
 	return id, err
@@ -487,13 +533,13 @@ func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
 	for _, kind := range kinds {
 		args = append(args, string(kind))
 	}
-	_, err := r.t.exec(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND subject = '' AND status = 'open' AND kind IN (?"+
+	err := r.t.write(ctx, "UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND subject = '' AND status = 'open' AND kind IN (?"+
 		strings.Repeat(", ?", len(kinds)-1)+")", args...)
 	return err
 }
 
 func (t tx) closeCase(ctx context.Context, kind payout.CaseKind, id payout.ID, subject string) error {
-	_, err := t.exec(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
+	err := t.write(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
 		stored(t.now), string(id), string(kind), subject)
 	return err
 }

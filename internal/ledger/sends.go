@@ -19,17 +19,19 @@ type sent struct {
 	inFlight   time.Time // the latest deadline of rows without an answer; zero: none
 }
 
-func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
-	var s sent
-	var first, inFlight int64
-	// A refusal stays unresolved beside a send that may have been taken: the two
-	// answers contradict, and only that of all sends together is definitive.
-	err := r.t.row(ctx, `SELECT COUNT(*),
+// A refusal stays unresolved beside a send that may have been taken: the two
+// answers contradict, and only that of all sends together is definitive.
+const sendsOf = `SELECT COUNT(*),
 		COALESCE(SUM(CASE WHEN COALESCE(answer, '') <> 'not_sent' THEN 1 ELSE 0 END), 0),
 		COALESCE(SUM(CASE WHEN answer = 'refused' THEN 1 ELSE 0 END), 0),
 		COALESCE(MIN(CASE WHEN COALESCE(answer, '') <> 'not_sent' THEN started_at END), 0),
 		COALESCE(MAX(CASE WHEN answer IS NULL THEN deadline_at END), 0)
-		FROM sends WHERE payout_id = ? AND attempt = ?`, string(r.id), attempt).Scan(&s.count, &s.unresolved, &s.refused, &first, &inFlight)
+		FROM sends WHERE payout_id = ? AND attempt = ?`
+
+func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
+	var s sent
+	var first, inFlight int64
+	err := r.t.row(ctx, sendsOf, string(r.id), attempt).Scan(&s.count, &s.unresolved, &s.refused, &first, &inFlight)
 	s.first, s.inFlight = moment(first), moment(inFlight)
 	return s, err
 }
@@ -58,6 +60,9 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		if err != nil {
 			return err
 		}
+		t.ahead(unappliedNews, string(id))
+		t.ahead(theBrake, brakeName)
+		t.ahead(sendsOf, string(id), a.number)
 		if learnt, err := r.learn(ctx, &a); err != nil || learnt {
 			if err == nil {
 				p, err = r.save(ctx)
@@ -94,7 +99,7 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		default:
 			send = payout.Send{PayoutID: r.id, Kind: r.kind, Attempt: a.number, Number: s.count + 1, Key: a.key, Body: a.body, Deadline: t.now.Add(l.timing.SendFor),
 				Doubted: doubted, PaymentID: r.payment}
-			if _, err := t.exec(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+			if err := t.write(ctx, "INSERT INTO sends (payout_id, attempt, number, started_at, deadline_at, token_expires_at) VALUES (?, ?, ?, ?, ?, ?)",
 				string(id), a.number, send.Number, stored(t.now), stored(send.Deadline), stored(tokenExpires)); err != nil {
 				return err
 			}
@@ -315,7 +320,7 @@ func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
 	var providerID string
 	rows, err := r.t.rows(ctx, `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND attempt = ? AND provider_payout_id <> '' AND applied_at IS NULL
 		ORDER BY received_at LIMIT 1`, string(r.id), a.number)
-	if err := each(rows, err, func(rows *sql.Rows) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
+	if err := each(rows, err, func(rows scanned) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
 		return false, err
 	}
 	if err := r.known(ctx, a, providerID, ""); err != nil {

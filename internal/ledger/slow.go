@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -79,7 +78,7 @@ func (l *Ledger) OpenUnmatched(ctx context.Context, limit int) (opened int, err 
 
 func (l *Ledger) ids(ctx context.Context, query string, args ...any) (list []string, err error) {
 	rows, err := l.query(ctx, query, args...)
-	return list, each(rows, err, func(rows *sql.Rows) error {
+	return list, each(rows, err, func(rows scanned) error {
 		var id string
 		err := rows.Scan(&id)
 		list = append(list, id)

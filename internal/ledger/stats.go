@@ -75,7 +75,7 @@ func (l *Ledger) Stats(ctx context.Context) (Stats, error) {
 func (l *Ledger) statsOpen(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, `SELECT p.kind, p.status, p.failure_reason, COUNT(*), MIN(COALESCE(o.occurred_at, p.created_at)) FROM payouts p
 		LEFT JOIN outbox o ON o.subject_id = p.id AND o.version = p.version WHERE `+notFinal+` GROUP BY p.kind, p.status, p.failure_reason`)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var o OpenPayouts
 		var oldest int64
 		err := rows.Scan(&o.Kind, &o.Status, &o.Reason, &o.Count, &oldest)
@@ -104,7 +104,7 @@ func (l *Ledger) statsUnknown(ctx context.Context, s *Stats) error {
 
 func (l *Ledger) statsCases(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, "SELECT kind, COUNT(*), MIN(opened_at) FROM cases WHERE status = 'open' GROUP BY kind")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var kind payout.CaseKind
 		var w Waiting
 		var oldest int64
@@ -123,7 +123,7 @@ func (l *Ledger) statsCases(ctx context.Context, s *Stats) error {
 
 func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 	rows, err := l.query(ctx, "SELECT field, SUM(times) FROM drift GROUP BY field")
-	if err := each(rows, err, func(rows *sql.Rows) error {
+	if err := each(rows, err, func(rows scanned) error {
 		var field string
 		var times int
 		err := rows.Scan(&field, &times)
@@ -133,7 +133,7 @@ func (l *Ledger) statsDrift(ctx context.Context, s *Stats) error {
 		return err
 	}
 	rows, err = l.query(ctx, "SELECT field, value, times, last_at FROM drift ORDER BY times DESC, field, value LIMIT ?", driftMost)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var d Drift
 		var last int64
 		err := rows.Scan(&d.Field, &d.Value, &d.Times, &last)
@@ -176,7 +176,7 @@ func (l *Ledger) statsTransactions(ctx context.Context, s *Stats) error {
 	}
 	rows, err := l.query(ctx, `SELECT currency, SUM(amount) FROM (SELECT currency, amount_in_minor AS amount FROM transactions WHERE from_account = ?
 		UNION ALL SELECT currency, -amount_in_minor FROM transactions WHERE to_account = ?) moved GROUP BY currency ORDER BY currency`, houseExposure, houseExposure)
-	return each(rows, err, func(rows *sql.Rows) error {
+	return each(rows, err, func(rows scanned) error {
 		var m payout.Money
 		err := rows.Scan(&m.Currency, &m.Minor)
 		s.Exposure = append(s.Exposure, m)

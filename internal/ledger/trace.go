@@ -32,6 +32,5 @@ func (r *row) traced(ctx context.Context) error {
 	if traceparent == "" {
 		return nil
 	}
-	_, err := r.t.exec(ctx, "INSERT INTO traces (payout_id, traceparent) VALUES (?, ?)", string(r.id), traceparent)
-	return err
+	return r.t.write(ctx, "INSERT INTO traces (payout_id, traceparent) VALUES (?, ?)", string(r.id), traceparent)
 }

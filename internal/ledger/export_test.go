@@ -1,0 +1,26 @@
+package ledger
+
+import "context"
+
+// Talk is what steps use to talk to the database.
+type Talk struct{ t tx }
+
+// Within runs fn in one transaction.
+func Within(ctx context.Context, l *Ledger, fn func(Talk) error) error {
+	return l.inTx(ctx, "test", func(t tx) error { return fn(Talk{t}) })
+}
+
+func (t Talk) Write(ctx context.Context, query string, args ...any) error {
+	return t.t.write(ctx, query, args...)
+}
+
+func (t Talk) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return t.t.exec(ctx, query, args...)
+}
+
+func (t Talk) Ahead(query string, args ...any) { t.t.ahead(query, args...) }
+
+func (t Talk) Int(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = t.t.row(ctx, query, args...).Scan(&n)
+	return n, err
+}
