@@ -40,6 +40,7 @@ var faults = map[string]fault{
 		h.must(h.Close())
 	}, quiet: 2 * time.Minute, fires: 4 * time.Minute},
 	"PayoutsTemporalGone":  {begin: func(h *house) { h.worker.TemporalReady(false) }, quiet: 3 * time.Minute, fires: 5 * time.Minute},
+	"PayoutsRunsStuck":     {begin: func(h *house) { h.worker.Stuck(1) }, quiet: 2 * time.Minute, fires: 4 * time.Minute},
 	"PayoutsSweeperSilent": {begin: leave(sweeping), quiet: 10 * time.Minute, fires: 13 * time.Minute},
 	"PayoutsAPIFaults":     {begin: func(*house) {}, each: func(h *house) { h.ask(h.brokenAPI, 1) }, quiet: 5 * time.Minute, fires: 8 * time.Minute},
 	"PayoutsLedgerSlow": {begin: func(*house) {}, each: func(h *house) {

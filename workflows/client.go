@@ -10,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -103,6 +104,17 @@ func (c Client) Wake(ctx context.Context, s payout.Stored) error {
 		}
 	}
 	return nil
+}
+
+// Stuck counts open runs of ours that no worker goes on with: Temporal marks a
+// run whose task failed five times in a row.
+func (c Client) Stuck(ctx context.Context, namespace string) (int, error) {
+	found, err := c.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
+		Query: fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL", QueuePayouts)})
+	if err != nil {
+		return 0, fmt.Errorf("count stuck runs: %w", err)
+	}
+	return int(found.GetCount()), nil
 }
 
 // Assert makes the namespace ready: search attributes and the sweeper's

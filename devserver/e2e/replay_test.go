@@ -78,6 +78,29 @@ func TestReplay(t *testing.T) {
 	t.Log(said)
 }
 
+// A run that another build began, and that ours cannot go on with, is told to
+// Prometheus, until it is terminated.
+func TestStuckRunIsTold(t *testing.T) {
+	t.Parallel()
+	h := open(t, plan{down: []string{"worker"}})
+	const id = "payout/of-another-build"
+	h.another(func(r worker.Registry) {
+		r.RegisterWorkflowWithOptions(func(ctx workflow.Context) error { return workflow.Sleep(ctx, time.Second) }, workflow.RegisterOptions{Name: "Payout"})
+	}, map[string]string{id: "Payout"})
+	h.start("worker")
+	h.awaitReady("worker")
+	stuck := func(want float64) func() bool {
+		return func() bool { return h.metrics("worker")["payouts_runs_stuck"] == want }
+	}
+	await(t, 5*time.Minute, stuck(1), because("nobody tells of it"))
+	ctx, cancel := h.within()
+	defer cancel()
+	if err := h.temporal.TerminateWorkflow(ctx, id, "", "stuck"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, 2*time.Minute, stuck(0), because("it is told of when it is over"))
+}
+
 // another lets a worker of another build begin runs, by id and type.
 func (h *house) another(register func(worker.Registry), runs map[string]string) {
 	h.t.Helper()

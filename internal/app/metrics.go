@@ -46,6 +46,7 @@ type Metrics struct {
 	lastSweep  prometheus.Gauge
 	events     *prometheus.CounterVec
 	temporal   prometheus.Gauge
+	stuck      prometheus.Gauge
 	moves      *prometheus.CounterVec
 	ended      *prometheus.HistogramVec
 	runs       *prometheus.CounterVec
@@ -82,6 +83,7 @@ func NewMetrics(now func() time.Time) *Metrics {
 		lastSweep:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_last_sweep_timestamp_seconds", Help: "When this worker last swept, Unix time; until then, when it began. One worker of several sweeps at a time."}),
 		events:     counter("payouts_events_total", "Deliveries of events to backends by what became of them.", "outcome"),
 		temporal:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_temporal_ready", Help: "1 while this worker could make the Temporal namespace ready, as it tries each minute."}),
+		stuck:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_runs_stuck", Help: "Open runs whose tasks fail again and again, as this worker counted them within the last minute: mostly, a build cannot go on with what another one began."}),
 		moves:      counter("payouts_moves_total", "Payouts and refunds that came into a status, by failure reason (none: none; other: one this build does not list).", "kind", "status", "reason"),
 		ended:      took("payouts_end_seconds", "Time from being accepted to a final status; a return counts as a further end.", []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 26 * 3600, 72 * 3600, 168 * 3600}, "kind", "status"),
 		runs:       counter("payouts_runs_total", "Runs that were asked for on behalf of a request or of the sweeper, by workflow and outcome: started, or found open. Those that the sweeper started are adoptions.", "asked", "workflow", "outcome"),
@@ -114,7 +116,7 @@ func (m *Metrics) Work(books prometheus.Collector) {
 		m.runs.WithLabelValues(m.asked, workflow, runStarted)
 	}
 	m.lastSweep.Set(unix(m.now()))
-	m.MustRegister(m.calls, m.callTook, m.sweeps, m.swept, m.lastSweep, m.events, m.temporal, books)
+	m.MustRegister(m.calls, m.callTook, m.sweeps, m.swept, m.lastSweep, m.events, m.temporal, m.stuck, books)
 }
 
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
@@ -208,6 +210,9 @@ func (m *Metrics) TemporalReady(ready bool) {
 		m.temporal.Set(1)
 	}
 }
+
+// Stuck notes how many runs no build goes on with.
+func (m *Metrics) Stuck(runs int) { m.stuck.Set(float64(runs)) }
 
 // Delivery counts what became of an event.
 func (m *Metrics) Delivery(o notify.Outcome) { m.events.WithLabelValues(string(o)).Inc() }

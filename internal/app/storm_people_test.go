@@ -84,6 +84,8 @@ func (s *storm) right(c ledger.Case, p *payout.Proposal) bool {
 			}
 		}
 		return p.ProviderPayoutID != ""
+	case payout.ActionNotOurs:
+		return false // the simulator makes nothing that is not ours
 	case payout.ActionBookReturn:
 		return executed > 0 && executed == returned
 	case payout.ActionDismiss:

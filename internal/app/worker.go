@@ -180,7 +180,23 @@ func (w *working) keepReady(ctx context.Context) {
 			w.log.Info("temporal namespace ready", zap.String("namespace", w.config.namespace()))
 			said = true
 		}
+		w.countStuck(ctx)
 		pause(ctx, assertEvery)
+	}
+}
+
+// countStuck tells of runs that no build goes on with, while there are some.
+func (w *working) countStuck(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	switch stuck, err := w.runs.Stuck(within, w.config.namespace()); {
+	case ctx.Err() != nil:
+	case err != nil:
+		w.log.Warn("stuck runs not counted", zap.Error(err))
+	default:
+		if w.metrics.Stuck(stuck); stuck > 0 {
+			w.log.Error("runs are stuck: no build goes on with them", zap.Int("runs", stuck))
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ type Evidence struct {
 
 // Offer is an action a case may be resolved with.
 type Offer struct {
-	Action string  `json:"action" doc:"never_created, created_as, release_frozen, keep_frozen, book_return, recover, adjust or dismiss. The list may grow" example:"never_created"`
+	Action string  `json:"action" doc:"never_created, created_as, not_ours, release_frozen, keep_frozen, book_return, recover, adjust or dismiss. The list may grow" example:"never_created"`
 	Risk   string  `json:"risk" doc:"What is lost if the decision is wrong" example:"If the provider has it after all, the money is paid twice."`
 	Needs  *string `json:"needs" doc:"The field that must come with it" example:"provider_payout_id"`
 }

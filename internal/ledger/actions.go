@@ -47,6 +47,8 @@ func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.He
 		return "the money is credited back", nil
 	case payout.ActionCreatedAs:
 		return r.createdAs(ctx, c, d, heard)
+	case payout.ActionNotOurs:
+		return r.notOurs(ctx, d, heard)
 	case payout.ActionReleaseFrozen:
 		evidenceID, err := r.personSays(ctx, a, d, string(d.Action))
 		if err != nil {
@@ -61,6 +63,13 @@ func (r *row) resolve(ctx context.Context, c Case, d Resolution, heard payout.He
 			return "", err
 		}
 		r.reason = payout.ReasonReturned
+		if blocked, err := r.saidBlocked(ctx, a.number); err != nil {
+			return "", err
+		} else if blocked {
+			if err := r.stopped(ctx); err != nil {
+				return "", err
+			}
+		}
 		return "the return is booked", r.giveBack(ctx, a, evidenceID)
 	case payout.ActionRecover:
 		return r.recover(ctx, d)
@@ -81,6 +90,40 @@ func (r *row) personSays(ctx context.Context, a attempt, d Resolution, status st
 		return "", err
 	}
 	return r.evidence(ctx, a, "person", payout.Word{ProviderID: d.ProviderPayoutID, Status: status, Reason: a.reason, AskedAt: r.t.now, Raw: body})
+}
+
+// notOurs follows a further payout no more, after asking the provider once
+// more whether it is ours. What turns up of it later is heard all the same.
+func (r *row) notOurs(ctx context.Context, d Resolution, heard payout.Heard) (string, error) {
+	of, err := r.strange(ctx, decision{d.ProviderPayoutID, d.ProviderTicket})
+	if err != nil {
+		return "", err
+	}
+	a, err := r.attemptNumber(ctx, of.attempt)
+	if err != nil {
+		return "", err
+	}
+	said := "the provider knows none"
+	if at := slices.IndexFunc(heard.Words, func(s payout.Asked) bool { return s.ProviderID == of.providerID }); at >= 0 {
+		w, in := heard.Words[at].Word, r.intent(a)
+		in.ProviderID = of.providerID
+		field := in.Mismatch(w)
+		if field == "" {
+			return "", payout.Refuse(payout.RefusalNotOffered, "not_ours: by the provider's words %s is this payout, %s; it is followed until it is decided", of.providerID, w.Status)
+		}
+		if _, err := r.evidence(ctx, a, "get", w); err != nil {
+			return "", err
+		}
+		said = field + " differs"
+	}
+	if _, err := r.personSays(ctx, a, d, string(d.Action)); err != nil {
+		return "", err
+	}
+	r.forget()
+	if err := r.t.write(ctx, "UPDATE doubles SET status = ? WHERE provider_payout_id = ?", doubleFailed, of.providerID); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is none of ours (%s)", of.providerID, said), r.undoubted(ctx)
 }
 
 // createdAs follows, or settles, what the provider has under an id that people
@@ -210,6 +253,16 @@ func (r *row) madeGood(ctx context.Context, n int) (from string, err error) {
 	return from, err
 }
 
+// cameBack says that attempt n is failed by the last that is known of it.
+func (r *row) cameBack(ctx context.Context, n int) (bool, error) {
+	a, err := r.attemptNumber(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	last, err := r.lastVerdict(ctx, a)
+	return last == payout.VerdictFailed, err
+}
+
 // recover takes from the player's available balance what was paid twice.
 func (r *row) recover(ctx context.Context, d Resolution) (string, error) {
 	number, err := r.openExposure(ctx)
@@ -274,7 +327,7 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	}
 	paid, again := 0, map[int]int{} // payments that left; those of further payouts, by attempt
 	for _, a := range attempts {
-		last, err := r.lastVerdict(ctx, a.number, a.providerID)
+		last, err := r.lastVerdict(ctx, a)
 		if err != nil {
 			return nil, err
 		}
@@ -327,23 +380,15 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 	return nil, nil
 }
 
-// cameBack says that what attempt n paid is failed now: its bank sent it back.
-func (r *row) cameBack(ctx context.Context, n int) (bool, error) {
-	a, err := r.attemptNumber(ctx, n)
-	if err != nil {
-		return false, err
-	}
-	last, err := r.lastVerdict(ctx, n, a.providerID)
-	return last == payout.VerdictFailed, err
-}
-
-// lastVerdict is the last that was heard, or decided by people, of one of the
-// provider's payouts: executed, failed, or VerdictWait for neither.
-func (r *row) lastVerdict(ctx context.Context, attempt int, providerID string) (payout.Verdict, error) {
+// lastVerdict is the last that was heard and believed, or decided by people, of
+// an attempt's payout: executed, failed, or VerdictWait for neither. What was
+// asked after a.askedAt was not believed.
+func (r *row) lastVerdict(ctx context.Context, a attempt) (payout.Verdict, error) {
 	var status string // money that came in has no id, and is back whatever a GET says
 	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
+		AND (kind <> 'get' OR asked_at <= ?)
 		ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
-		string(r.id), attempt, providerID, payout.ProviderExecuted, payout.ProviderFailed).Scan(&status)
+		string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(a.askedAt)).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

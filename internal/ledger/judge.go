@@ -272,8 +272,18 @@ func (r *row) hear(ctx context.Context, said payout.Asked, claimed string) error
 		err = r.executedLate(ctx, &a, w, evidenceID)
 	case verdict == payout.VerdictFailed && a.status == attemptExecuted && r.moneyAt != payout.MoneyHeld:
 		err = r.sentBack(ctx, a, w.Reason, evidenceID)
+	case verdict == payout.VerdictExecuted && r.status == payout.StatusFailed:
+		err = r.exposedAgain(ctx, a, evidenceID)
 	case verdict == payout.VerdictExecuted && r.status == payout.StatusReturned:
 		err = r.paidAgain(ctx, a, evidenceID)
+	case verdict == payout.VerdictFailed && a.status == attemptFailed && w.Reason == payout.ReasonBlocked && a.reason != w.Reason:
+		a.reason = w.Reason
+		switch {
+		case latest && r.moneyAt == payout.MoneyHeld: // it is decided again
+			err = r.failedAttempt(ctx, a, evidenceID, "failed at the provider: "+string(w.Reason))
+		case r.moneyAt == payout.MoneyReleased:
+			err = r.spendable(ctx, a, evidenceID)
+		}
 	case latest && verdict == payout.VerdictFailed && a.status != attemptExecuted && r.status == payout.StatusParked && r.moneyAt == payout.MoneyHeld:
 		// What made us doubt that it failed is over.
 		err = r.failedAttempt(ctx, a, evidenceID, "is failed at the provider after all")
@@ -327,11 +337,16 @@ func (r *row) hearDouble(ctx context.Context, a attempt, said payout.Asked, evid
 	if err := r.note(ctx, evidenceID, "%s", why); err != nil {
 		return err
 	}
+	return r.undoubted(ctx)
+}
+
+// undoubted: a further payout of an attempt has failed, or is none of ours. Where
+// that was what kept the money, the attempt's own failure is decided now.
+func (r *row) undoubted(ctx context.Context) error {
 	latest, err := r.attemptNumber(ctx, r.attempt)
 	if err != nil || r.status != payout.StatusParked || !latest.closed || latest.status == attemptExecuted {
 		return err
 	}
-	// That was what kept the money: the attempt's own failure is decided now.
 	failed, err := r.evidenceOf(ctx, latest.number, payout.ProviderFailed, evidenceRefused)
 	if err != nil {
 		return err
@@ -501,6 +516,10 @@ func (r *row) pause(since time.Time) time.Duration { return r.l.timing.PollAfter
 // doubt opens a case and parks the payout. Where its money is held no more,
 // parking is over and the case stands alone.
 func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why string) error {
+	known, err := r.asks(ctx, kind, why)
+	if err != nil {
+		return err
+	}
 	// At once, not by the step: a word that decides may come before it.
 	if err := r.openCase(ctx, kind, why); err != nil {
 		return err
@@ -513,6 +532,8 @@ func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why s
 		return nil
 	case r.moneyAt == payout.MoneyHeld:
 		r.park(kind, why)
+	case known: // what is read, or heard, again and again is told once
+		return nil
 	}
 	return r.note(ctx, evidenceID, "%s", why)
 }

@@ -106,7 +106,7 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 		case payout.VerdictFailed: // a return
 			fresh, err = r.booked(ctx, KindSettle, a.number)
 			if fresh = fresh && r.moneyAt == payout.MoneyPaid; fresh {
-				last, err := r.lastVerdict(ctx, a.number, a.providerID)
+				last, err := r.lastVerdict(ctx, a)
 				if err != nil {
 					return nil, err
 				}
@@ -129,22 +129,27 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 // Where the provider paid more than once, what came back may be the other
 // payment: a person books.
 func (r *row) sentBack(ctx context.Context, a attempt, reason payout.Reason, evidenceID string) error {
-	if r.step == payout.StepReturn {
-		return nil // known
-	}
 	switch exposed, err := r.exposed(ctx, a.number); {
 	case err != nil:
 		return err
 	case exposed: // it came back to the house
+		known, err := r.cameBack(ctx, a.number) // before this word
+		if err != nil {
+			return err
+		}
 		switch from, err := r.madeGood(ctx, a.number); {
-		case err != nil || from == merchantAccount(r.merchant):
-			return err // known
+		case err != nil || from == merchantAccount(r.merchant) || from != "" && known:
+			return err // nothing new
 		case from == houseFees:
 			return r.openCase(ctx, payout.CaseContradiction, fmt.Sprintf("attempt %d was paid although the money was given back, was written off, and now its bank sent it back: the house has it again, and bears it no more (adjust)", a.number))
 		case from != "":
 			return r.openCase(ctx, payout.CaseContradiction, fmt.Sprintf("attempt %d was paid although the money was given back, was taken from the player again, and now its bank sent it back: the player is owed %s; credit him, then dismiss this", a.number, r.money))
 		}
 		return r.openCase(ctx, payout.CaseExposure, fmt.Sprintf("attempt %d was paid although the money was given back, and its bank sent it back: nothing is lost, and the exposure is to be taken off the books (adjust)", a.number))
+	case r.step == payout.StepReturn && reason == payout.ReasonBlocked && r.reason != reason:
+		return r.stopped(ctx) // before it is booked
+	case r.step == payout.StepReturn:
+		return nil // known
 	case r.moneyAt == payout.MoneyReturned && reason == payout.ReasonBlocked:
 		return r.spendable(ctx, a, evidenceID)
 	case r.moneyAt != payout.MoneyPaid:
@@ -159,13 +164,18 @@ func (r *row) sentBack(ctx context.Context, a attempt, reason payout.Reason, evi
 	}
 	r.reason = payout.ReasonReturned
 	if reason == payout.ReasonBlocked { // regulatory: it comes back, and nobody spends it
-		r.reason = reason
-		if err := r.openCase(ctx, payout.CaseBlocked, "sent back after it was executed, for a regulatory reason; the money is frozen until compliance decides"); err != nil {
+		if err := r.stopped(ctx); err != nil {
 			return err
 		}
 	}
 	r.next(payout.StepReturn, 0)
 	return r.note(ctx, evidenceID, "sent back by the bank after it was executed")
+}
+
+// stopped has what comes back frozen.
+func (r *row) stopped(ctx context.Context) error {
+	r.reason = payout.ReasonBlocked
+	return r.openCase(ctx, payout.CaseBlocked, "sent back after it was executed, for a regulatory reason; the money is frozen until compliance decides")
 }
 
 // spendable asks a person, once, about money that the player has back, and that
@@ -178,7 +188,7 @@ func (r *row) spendable(ctx context.Context, a attempt, evidenceID string) error
 	}
 	r.reason = payout.ReasonBlocked
 	return r.doubt(ctx, payout.CaseContradiction, evidenceID,
-		fmt.Sprintf("attempt %d was sent back and is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
+		fmt.Sprintf("the money of attempt %d is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
 }
 
 // paidAgain: the provider said that the bank sent it back, which is booked, and
@@ -226,6 +236,20 @@ func (r *row) expose(ctx context.Context, a attempt, evidenceID string, at int64
 		return err
 	}
 	return r.openCase(ctx, payout.CaseExposure, why)
+}
+
+// exposedAgain: what was paid for nothing was made good, came back, and now is
+// executed once more. The books have no place for it: a person is asked.
+func (r *row) exposedAgain(ctx context.Context, a attempt, evidenceID string) error {
+	from, err := r.madeGood(ctx, a.number)
+	if err != nil || from == "" {
+		return err // none, or its case is open
+	}
+	if back, err := r.cameBack(ctx, a.number); err != nil || !back { // before this word
+		return err
+	}
+	return r.doubt(ctx, payout.CaseContradiction, evidenceID,
+		fmt.Sprintf("attempt %d was paid although the money was given back, came back, and is executed again at the provider: the house paid %s once more", a.number, r.money))
 }
 
 // exposed says that an exposure is booked for attempt n.

@@ -132,15 +132,21 @@ func (r *row) lineReturn(ctx context.Context, a attempt, line payout.Line, asked
 		return err
 	}
 	reason := payout.ReasonReturned // a statement tells none
-	var blocked int
-	if err := r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND attempt = ? AND claimed_status = ? AND failure_reason = ?",
-		string(r.id), a.number, payout.ProviderFailed, string(payout.ReasonBlocked)).Scan(&blocked); err != nil {
+	if blocked, err := r.saidBlocked(ctx, a.number); err != nil {
 		return err
-	}
-	if blocked > 0 { // by signed news
+	} else if blocked {
 		reason = payout.ReasonBlocked
 	}
 	return r.sentBack(ctx, a, reason, evidenceID)
+}
+
+// saidBlocked says that signed news calls attempt n failed for a regulatory
+// reason.
+func (r *row) saidBlocked(ctx context.Context, n int) (bool, error) {
+	var blocked int
+	err := r.t.row(ctx, "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND attempt = ? AND claimed_status = ? AND failure_reason = ?",
+		string(r.id), n, payout.ProviderFailed, string(payout.ReasonBlocked)).Scan(&blocked)
+	return blocked > 0, err
 }
 
 func (r *row) lineEvidence(ctx context.Context, a attempt, line payout.Line, status string, reason payout.Reason, asked time.Time) (string, error) {

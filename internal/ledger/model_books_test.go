@@ -384,9 +384,11 @@ func (b *modelBooks) expose(n int8) {
 // sentBack: what was executed is failed now.
 func (b *modelBooks) sentBack(m model, n int8, w modelWord) {
 	switch {
-	case b.Step == toReturn:
 	case b.Booked&(bookedExpose1<<n) != 0:
 		b.Cases |= askExposure // it came back to the house
+	case b.Step == toReturn && w == saysBlocked: // not booked yet
+		b.Cases |= askBlocked
+	case b.Step == toReturn:
 	case b.Money == moneyReturned && w == saysBlocked: // spendable, and should not be
 		b.Cases |= askContradiction
 	case b.Money != moneyPaid:

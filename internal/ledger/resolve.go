@@ -149,6 +149,9 @@ func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision)
 		}
 		_, err := r.meant(ctx, d.providerID)
 		return err
+	case payout.ActionNotOurs:
+		_, err := r.strange(ctx, d)
+		return err
 	case payout.ActionReleaseFrozen, payout.ActionKeepFrozen:
 		if r.moneyAt != payout.MoneyFrozen {
 			return no("the money is %s, not frozen", r.moneyAt)
@@ -200,6 +203,36 @@ func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision)
 	return nil
 }
 
+// strange is the further payout that a person means, which the provider has not
+// decided for so long that it may be none of ours.
+func (r *row) strange(ctx context.Context, d decision) (double, error) {
+	no := func(format string, args ...any) (double, error) {
+		return double{}, payout.Refuse(payout.RefusalNotOffered, "not_ours: "+format, args...)
+	}
+	doubles, err := r.doubles(ctx)
+	if err != nil {
+		return double{}, err
+	}
+	at := slices.IndexFunc(doubles, func(of double) bool { return of.status == doubleOpen && (d.providerID == "" || of.providerID == d.providerID) })
+	switch {
+	case at < 0 && d.providerID == "":
+		return no("no further payout of an attempt is undecided")
+	case at < 0:
+		return no("%s is no undecided further payout of this one", d.providerID)
+	}
+	began, _, err := r.lastSend(ctx, doubles[at].attempt)
+	if err != nil {
+		return double{}, err
+	}
+	if began.Before(doubles[at].learnt) {
+		began = doubles[at].learnt
+	}
+	if after := began.Add(payout.NeverCreatedAfter); r.t.now.Before(after) && d.ticket == "" {
+		return no("wait until %s, or enter a ticket of the provider (provider_ticket)", after.Format(time.RFC3339))
+	}
+	return doubles[at], nil
+}
+
 // meant is the attempt that a provider id given by a person is about.
 func (r *row) meant(ctx context.Context, providerID string) (attempt, error) {
 	attempts, err := r.attempts(ctx)
@@ -229,7 +262,7 @@ func (r *row) meant(ctx context.Context, providerID string) (attempt, error) {
 		}
 	}
 	if own := attempts[found]; own.providerID != "" && own.providerID != providerID {
-		if last, err := r.lastVerdict(ctx, own.number, own.providerID); err != nil {
+		if last, err := r.lastVerdict(ctx, own); err != nil {
 			return attempt{}, err
 		} else if last != payout.VerdictFailed {
 			return attempt{}, payout.Refuse(payout.RefusalNotOffered, "created_as: %s, the first payout of attempt %d, has not failed; only then can another one stand for it", own.providerID, own.number)

@@ -462,7 +462,8 @@ func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Wor
 	return id, err
 }
 
-// openCase opens a case unless one of its kind is open for this payout.
+// openCase opens a case. Where one of its kind is open for this payout, that one
+// asks this too.
 func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) error {
 	if kind == payout.CaseSlow { // a person who dismissed it knows for a while
 		var dismissed int
@@ -472,7 +473,10 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 		}
 	}
 	id, err := r.t.openCase(ctx, kind, r.id, "", why)
-	if err != nil || id == "" {
+	if err == nil && id == "" {
+		return r.askToo(ctx, kind, why)
+	}
+	if err != nil {
 		return err
 	}
 	data, err := json.Marshal(map[string]any{"id": id, "kind": kind, "payout_id": r.id, "why": why})
@@ -480,6 +484,33 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 		return err
 	}
 	return r.t.post(ctx, r.caller, id, 1, "case.opened", data)
+}
+
+// longestWhy is where a case asks no more, in bytes: whoever has read so far
+// reads the timeline.
+const longestWhy = 4000
+
+// asks says that an open case asks this already.
+func (r *row) asks(ctx context.Context, kind payout.CaseKind, why string) (bool, error) {
+	var open string
+	err := r.t.row(ctx, "SELECT why FROM cases WHERE payout_id = ? AND kind = ? AND subject = '' AND status = 'open'", string(r.id), string(kind)).Scan(&open)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return strings.Contains(open, why), err
+}
+
+// askToo adds to what the open case of a kind asks.
+func (r *row) askToo(ctx context.Context, kind payout.CaseKind, why string) error {
+	var id, asks string
+	if err := r.t.row(ctx, "SELECT id, why FROM cases WHERE payout_id = ? AND kind = ? AND subject = '' AND status = 'open'", string(r.id), string(kind)).Scan(&id, &asks); err != nil {
+		return err
+	}
+	if strings.Contains(asks, why) || len(asks)+len(why) > longestWhy {
+		return nil
+	}
+	_, err := r.t.exec(ctx, "UPDATE cases SET why = ?, version = version + 1 WHERE id = ?", asks+"\n"+why, id)
+	return err
 }
 
 // openCase opens a case about a payout, or about something else that subject

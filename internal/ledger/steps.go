@@ -107,6 +107,9 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 			}
 			if payout.ReadVerdict(w.Status) == payout.VerdictFailed && r.differs(a, w) == "" {
 				a.askedAt = w.AskedAt
+				if a.number == r.attempt && w.Reason == payout.ReasonBlocked && a.reason != w.Reason {
+					return r.stoppedResting(ctx, a, w)
+				}
 				if err := r.saveAttempt(ctx, a); err != nil {
 					return err
 				}
@@ -117,6 +120,7 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 				return err
 			}
 			if payout.ReadVerdict(w.Status) == payout.VerdictExecuted && r.differs(a, w) == "" {
+				a.askedAt = w.AskedAt
 				if err := r.executedLate(ctx, &a, w, evidenceID); err != nil {
 					return err
 				}
@@ -138,6 +142,19 @@ func (l *Ledger) TryAgain(ctx context.Context, id payout.ID, words []payout.Aske
 		r.next(payout.StepCreate, 0)
 		return r.note(ctx, "", "attempt %d begins", r.attempt)
 	})
+}
+
+// stoppedResting: what rests before its next attempt is now called blocked.
+func (r *row) stoppedResting(ctx context.Context, a attempt, w payout.Word) error {
+	evidenceID, err := r.evidence(ctx, a, "get", w)
+	if err != nil {
+		return err
+	}
+	a.reason = w.Reason
+	if err := r.failedAttempt(ctx, a, evidenceID, "failed at the provider: "+string(w.Reason)); err != nil {
+		return err
+	}
+	return r.saveAttempt(ctx, a)
 }
 
 // lost checks that the latest attempt ended without paying, that no other one

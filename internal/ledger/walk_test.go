@@ -328,7 +328,7 @@ func (w *walk) people(r *rapid.T) {
 		action = rapid.SampledFrom(c.Actions).Draw(r, "offer").Action
 	}
 	p := payout.Proposal{CaseID: c.ID, Action: action, Reason: "walk", Version: c.Version, By: "anna"}
-	if action == payout.ActionCreatedAs {
+	if action == payout.ActionCreatedAs || action == payout.ActionNotOurs {
 		n := 1
 		if c.PayoutID != "" {
 			n = rapid.IntRange(1, len(w.payout(c.PayoutID).Attempts)).Draw(r, "attempt")

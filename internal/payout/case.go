@@ -53,6 +53,7 @@ const (
 	ActionKeepFrozen    Action = "keep_frozen"    // compliance keeps the money frozen; the case stays open
 	ActionBookReturn    Action = "book_return"    // the bank sent it back: merchant → available
 	ActionRecover       Action = "recover"        // take from the player what was paid twice: available → exposure
+	ActionNotOurs       Action = "not_ours"       // a further payout at the provider is none of ours: followed no more
 	ActionAdjust        Action = "adjust"         // the house bears it: fees → exposure, or fees → merchant
 	ActionDismiss       Action = "dismiss"        // there is nothing to do
 )
@@ -72,6 +73,8 @@ var offers = []Offer{
 	{ActionNeverCreated, []CaseKind{CaseUnknownOutcome}, "If the provider has it after all, the money is paid twice.", ""},
 	{ActionCreatedAs, []CaseKind{CaseUnknownOutcome, CaseMismatch, CaseContradiction},
 		"If the id is of another payout, this one is never paid. The provider is asked first, and another id in its metadata refuses.", "provider_payout_id"},
+	{ActionNotOurs, []CaseKind{CaseContradiction},
+		"If it is ours and is paid after all, the player has been paid twice. The provider is asked first, and is refused where it is ours by its words.", "provider_payout_id"},
 	{ActionReleaseFrozen, []CaseKind{CaseBlocked}, "Money under a regulatory stop becomes spendable.", ""},
 	{ActionKeepFrozen, []CaseKind{CaseBlocked}, "None: the money stays frozen and the case open.", ""},
 	{ActionBookReturn, []CaseKind{CaseReturnUnconfirmed, CaseContradiction}, "If the bank did not send it back, the player is paid twice.", ""},

@@ -492,7 +492,7 @@ var deciders = group{
 		h.must(err)
 		for _, action := range payout.Actions() {
 			_, _, err := h.propose(list[0], action, func(p *payout.Proposal) {
-				if action == payout.ActionCreatedAs {
+				if action == payout.ActionCreatedAs || action == payout.ActionNotOurs {
 					p.ProviderPayoutID = "x"
 				}
 			})

@@ -13,7 +13,7 @@ import (
 
 // resolving are the cases of what two people decided: when it may be done, the
 // money that it moves, and that it moves once.
-var resolving = merged(neverCreated, createdAs, group{
+var resolving = merged(neverCreated, createdAs, heardAgain, group{
 	"release_frozen lets the player have the money": func(h house) {
 		id := h.frozen()
 		version := h.payout(id).Version
@@ -258,6 +258,44 @@ var resolving = merged(neverCreated, createdAs, group{
 		h.has(id, "merchant:"+Merchant, 2000)
 		h.asks(id)
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+	},
+	"a second payout that nobody decides is none of ours": func(h house) {
+		strange := func(id payout.ID, s says) (bound func(*payout.Proposal)) {
+			h.Helper()
+			_, _, err := h.propose(h.caseOf(id, payout.CaseContradiction), payout.ActionNotOurs, as("another"))
+			h.declined("it may be slow", err, payout.RefusalNotOffered, "wait until")
+			h.Clock.Advance(payout.NeverCreatedAfter + time.Hour)
+			h.reconciled(id, s)
+			return as("another")
+		}
+		id := h.doubled()
+		h.heard(id, 1, "failed", payout.ReasonInvalidIBAN)
+		h.stands(id, payout.StatusParked, payout.MoneyHeld, payout.StepWait)
+		not := strange(id, nil)
+		_, _, err := h.propose(h.caseOf(id, payout.CaseContradiction), payout.ActionNotOurs, as(theirs(id, 1)))
+		h.declined("that is ours", err, payout.RefusalNotOffered, "no undecided further payout")
+		h.void(id, payout.CaseContradiction, payout.ActionNotOurs, says{"another": "pending"}, not, "is this payout")
+		h.resolved(id, payout.CaseContradiction, payout.ActionNotOurs, nil, not) // 404
+		h.stands(id, payout.StatusPending, payout.MoneyHeld, payout.StepRelease)
+		h.stepped(h.Release(h.ctx, id))
+		h.stands(id, payout.StatusFailed, payout.MoneyReleased, payout.StepDone)
+		h.owes(1000, 0, 0)
+		// It was ours after all: that is told, and booked.
+		h.toldLate(id, "e1", "another", "executed")
+		h.reconciled(id, says{"another": "executed"})
+		h.asks(id, payout.CaseContradiction, payout.CaseExposure)
+		h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.resolved(id, payout.CaseContradiction, payout.ActionDismiss, nil)
+	},
+	"a payout that is paid asks no more about what is none of ours": func(h house) {
+		id := h.doubled()
+		h.heard(id, 1, "executed", "")
+		h.reconciled(id, says{theirs(id, 1): "executed"})
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepWait)
+		h.resolved(id, payout.CaseContradiction, payout.ActionNotOurs, nil, as("another"), func(p *payout.Proposal) { p.ProviderTicket = "T-1" })
+		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
+		h.asks(id)
+		h.books(id, "reserve settle")
 	},
 	"what was written off and came back is borne no more": func(h house) {
 		id := h.exposed()
