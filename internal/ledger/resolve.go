@@ -213,7 +213,9 @@ func (r *row) strange(ctx context.Context, d decision) (double, error) {
 	if err != nil {
 		return double{}, err
 	}
-	at := slices.IndexFunc(doubles, func(of double) bool { return of.status == doubleOpen && (d.providerID == "" || of.providerID == d.providerID) })
+	at := slices.IndexFunc(doubles, func(of double) bool {
+		return of.status == doubleOpen && (d.providerID == "" || of.providerID == d.providerID)
+	})
 	switch {
 	case at < 0 && d.providerID == "":
 		return no("no further payout of an attempt is undecided")
