@@ -21,6 +21,7 @@ import (
 
 	"payouts/devserver/temporal"
 	"payouts/internal/app"
+	"payouts/internal/httpapi"
 	"payouts/internal/simulator"
 )
 
@@ -213,7 +214,7 @@ func (h *house) waitReady(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, addr := range []string{h.workerAdmin, h.starterAdmin, h.gatewayAdmin} {
-		for !isReady(within, addr) {
+		for !httpapi.IsReady(within, addr) {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -224,19 +225,6 @@ func (h *house) waitReady(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func isReady(ctx context.Context, addr string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
 }
 
 // fileLog keeps the programs' logs out of the way of what people read here.

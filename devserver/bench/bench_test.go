@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	_ "payouts/internal/cli" // what the programs are: when it changes, go test must not answer from its cache
+	"payouts/internal/ledger/ledgertest"
 )
 
 // TestEveryNumberIsThere runs a bench of tiny counts and holds that every
@@ -26,7 +27,7 @@ func TestEveryNumberIsThere(t *testing.T) {
 		}
 	}
 	databases := []string{"sqlite", "postgres"}
-	if postgresPrograms() == "" {
+	if ledgertest.PostgresPrograms() == "" {
 		fmt.Fprintf(os.Stderr, "\n*** %s: NOT TESTED ON POSTGRESQL: %v ***\n", t.Name(), errNoPostgres)
 		databases = databases[:1]
 	}

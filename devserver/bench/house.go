@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"payouts/internal/httpapi"
 	"payouts/internal/ledger"
 )
 
@@ -133,7 +134,7 @@ func (b *bench) join(ctx context.Context, h *house, program string) error {
 		return err
 	}
 	h.programs = append(h.programs, p)
-	if err := p.await(ctx, func() bool { return isReady(ctx, admin) }); err != nil {
+	if err := p.await(ctx, func() bool { return httpapi.IsReady(ctx, admin) }); err != nil {
 		return err
 	}
 	if program != "worker" {

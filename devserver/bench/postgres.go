@@ -8,12 +8,11 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"syscall"
 	"time"
+
+	"payouts/internal/ledger/ledgertest"
 )
 
 // postgres is a PostgreSQL server of the bench's own, which syncs each commit
@@ -28,7 +27,7 @@ type postgres struct {
 var errNoPostgres = errors.New("no initdb on PATH or in /usr/lib/postgresql/*/bin: install PostgreSQL 13 or newer (Debian: apt-get install postgresql)")
 
 func startPostgres(ctx context.Context, dir string) (_ *postgres, err error) {
-	programs := postgresPrograms()
+	programs := ledgertest.PostgresPrograms()
 	if programs == "" {
 		return nil, errNoPostgres
 	}
@@ -45,7 +44,7 @@ func startPostgres(ctx context.Context, dir string) (_ *postgres, err error) {
 	}()
 	var as *syscall.SysProcAttr
 	if os.Getuid() == 0 { // as which it refuses to run
-		owner, err := somebody()
+		owner, err := ledgertest.PostgresUser()
 		if err != nil {
 			return nil, err
 		}
@@ -109,33 +108,4 @@ func (s *postgres) stop() {
 		}
 	}
 	os.RemoveAll(s.folder)
-}
-
-// postgresPrograms is the folder of initdb and postgres, the newest, or "".
-func postgresPrograms() string {
-	if path, err := exec.LookPath("initdb"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil {
-			return filepath.Dir(path)
-		}
-	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(found) == 0 {
-		return ""
-	}
-	version := func(path string) int {
-		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
-		return n
-	}
-	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }))
-}
-
-func somebody() (*syscall.Credential, error) {
-	for _, name := range []string{"postgres", "nobody"} {
-		if u, err := user.Lookup(name); err == nil {
-			uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-			gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-		}
-	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
 }

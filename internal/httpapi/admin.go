@@ -25,6 +25,20 @@ type notReady struct {
 	Why  string `json:"why"`
 }
 
+// IsReady asks the door for machines at addr whether its process is safe to use.
+func IsReady(ctx context.Context, addr string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
 // NewAdmin is the door for machines that watch: /healthz says that the
 // process lives, /readyz that it is safe to use, or what is missing, and
 // /metrics counts. It knows no tokens: keep it off the internet.

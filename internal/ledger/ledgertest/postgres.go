@@ -51,7 +51,7 @@ func PostgresAddress(t testing.TB, template string) string {
 // copying is the faster way to copy a small database, where there is a choice:
 // from version 15 on.
 var copying = sync.OnceValue(func() string {
-	said, err := exec.Command(filepath.Join(serverFolder(), "postgres"), "--version").Output()
+	said, err := exec.Command(filepath.Join(PostgresPrograms(), "postgres"), "--version").Output()
 	var version int
 	if _, scan := fmt.Sscanf(string(said), "postgres (PostgreSQL) %d", &version); err != nil || scan != nil || version < 15 {
 		return ""
@@ -63,7 +63,7 @@ var copying = sync.OnceValue(func() string {
 // is set it fails.
 func NeedPostgres(t testing.TB) {
 	t.Helper()
-	if serverFolder() == "" {
+	if PostgresPrograms() == "" {
 		const missing = "PostgreSQL IS NOT TESTED: no initdb on PATH or in /usr/lib/postgresql/*/bin; install PostgreSQL 13 or newer"
 		if os.Getenv("CI") != "" {
 			t.Fatal(missing)
@@ -111,9 +111,9 @@ func admin(t testing.TB, socket, command string) {
 	}
 }
 
-// serverFolder is where initdb and postgres are installed; the newest, or
-// empty.
-func serverFolder() string {
+// PostgresPrograms is the folder of initdb and postgres, the newest; empty where
+// none is installed.
+func PostgresPrograms() string {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
 			return filepath.Dir(path)
@@ -149,11 +149,11 @@ func startServer() (socket string, err error) {
 	if socket, err = os.MkdirTemp("", "pg"); err != nil {
 		return "", err
 	}
-	watcher := exec.Command("/bin/sh", "-c", watch, "sh", serverFolder(), socket)
+	watcher := exec.Command("/bin/sh", "-c", watch, "sh", PostgresPrograms(), socket)
 	watcher.Dir = socket
 	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C for the tests is not for the server
 	if os.Getuid() == 0 {                                     // which refuses to run as root
-		if watcher.SysProcAttr.Credential, err = somebody(); err != nil {
+		if watcher.SysProcAttr.Credential, err = PostgresUser(); err != nil {
 			return "", err
 		}
 		if err := os.Chown(socket, int(watcher.SysProcAttr.Credential.Uid), int(watcher.SysProcAttr.Credential.Gid)); err != nil {
@@ -194,7 +194,8 @@ func startServer() (socket string, err error) {
 	}
 }
 
-func somebody() (*syscall.Credential, error) {
+// PostgresUser is whom the server runs as where we are root, as which it does not.
+func PostgresUser() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		if u, err := user.Lookup(name); err == nil {
 			uid, _ := strconv.ParseUint(u.Uid, 10, 32)
