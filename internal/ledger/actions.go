@@ -341,7 +341,8 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 			again[d.attempt]++
 		}
 	}
-	merchant, booked, borne := merchantAccount(r.merchant), 0, map[int]int{} // by the books
+	merchant, booked := merchantAccount(r.merchant), 0 // by the books
+	borne, writtenOff := map[int]int{}, map[int]int{}  // by attempt; what was written off is borne too
 	rows, err := r.t.rows(ctx, "SELECT attempt, from_account, to_account FROM transactions WHERE payout_id = ?", string(r.id))
 	if err := each(rows, err, func(rows scanned) error {
 		var n int
@@ -355,7 +356,9 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 		}
 		switch houseFees {
 		case from:
-			borne[n]++
+			if borne[n]++; to == houseExposure {
+				writtenOff[n] = 1
+			}
 		case to:
 			borne[n]--
 		}
@@ -364,14 +367,8 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 		return nil, err
 	}
 	for _, a := range attempts {
-		writtenOff := 0
-		if from, err := r.madeGood(ctx, a.number); err != nil {
-			return nil, err
-		} else if from == houseFees {
-			writtenOff = 1
-		}
 		switch n := a.number; {
-		case paid > booked && again[n] > borne[n]-writtenOff:
+		case paid > booked && again[n] > borne[n]-writtenOff[n]:
 			return &adjustment{n, houseFees, merchant, "was paid once more by the provider; the house bears it"}, nil
 		case paid < booked && borne[n] > 0:
 			return &adjustment{n, merchant, houseFees, "came back to the merchant account; the house bears it no more"}, nil
