@@ -33,10 +33,12 @@ type words struct {
 }
 
 const (
-	nothing  = "Nothing: it goes on by itself."
-	lookNow  = "Nothing is needed. The update `look` (*More Actions*, *Send an Update*) asks TrueLayer at once."
-	slowCase = " If it takes longer than `STUCK_AFTER`, a case `slow` is opened and the asking goes on."
-	again    = "If the database does not answer, it is tried again within seconds, for as long as it takes."
+	nothing     = "Nothing: it goes on by itself."
+	lookNow     = "Nothing is needed. The update `look` (*More Actions*, *Send an Update*) asks TrueLayer at once."
+	slowCase    = " If it takes longer than `STUCK_AFTER`, a case `slow` is opened and the asking goes on."
+	sendAgain   = "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked."
+	pendingSend = nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in."
+	again       = "If the database does not answer, it is tried again within seconds, for as long as it takes."
 )
 
 // said is what a run says while the payout is not parked and not closed.
@@ -45,15 +47,15 @@ var said = map[doing]words{
 		Summary: "create at TrueLayer, or read where it stands",
 		Now:     "Beginning: the {kind} is sent to TrueLayer, unless an earlier run did that.",
 		Waits:   "TrueLayer's answer to the create.",
-		Next:    "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked.",
-		You:     nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
+		Next:    sendAgain,
+		You:     pendingSend,
 	},
 	activityCreatePayout: {
 		Summary: "create attempt {attempt} at TrueLayer",
 		Now:     "Attempt {attempt} is being created at TrueLayer.",
 		Waits:   "TrueLayer's answer to the create.",
-		Next:    "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked.",
-		You:     nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in.",
+		Next:    sendAgain,
+		You:     pendingSend,
 	},
 	doingWait: {
 		Summary: "wait for TrueLayer's webhook; then ask TrueLayer",
