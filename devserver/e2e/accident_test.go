@@ -225,7 +225,10 @@ func (h *house) killGateway(lives []life) (midst []life) {
 	h.awaitThere(append(midst, lives...))
 	before := h.sim.Journal().Webhooks
 	h.sim.Advance(later / 2)
-	for end := time.Now().Add(soon); len(h.sim.Journal().Webhooks) == len(before) && time.Now().Before(end); {
+	for end := time.Now().Add(soon); len(h.sim.Journal().Webhooks) == len(before); {
+		if time.Now().After(end) {
+			h.t.Fatalf("no webhook was sent within %s", soon)
+		}
 		time.Sleep(time.Millisecond) // they are taken within a few of these
 	}
 	h.kill("gateway")
