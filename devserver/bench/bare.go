@@ -263,9 +263,9 @@ func (l load) run(ctx context.Context) error {
 		})
 	}
 	pause(ctx, l.warm)
-	l.begun()
 	began := time.Now()
 	counting.Store(true)
+	l.begun()
 	pause(ctx, l.lasts)
 	counting.Store(false)
 	l.over(int(counted.Load()), time.Since(began))

@@ -139,15 +139,20 @@ func (p *process) rss() int64 {
 }
 
 // family is a process and the processes it started: PostgreSQL has one for
-// each connection.
+// each connection. They are found in one look at /proc: more would take so long
+// on a full machine that what runs meanwhile would be counted too.
 func family(pid int) []int {
-	pids := []int{pid}
+	children := map[string][]int{}
 	folders, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range folders {
-		if fields := stat(path); len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+		if fields := stat(path); len(fields) > 1 {
 			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			pids = append(pids, family(child)...)
+			children[fields[1]] = append(children[fields[1]], child)
 		}
+	}
+	pids := []int{pid}
+	for n := 0; n < len(pids); n++ {
+		pids = append(pids, children[strconv.Itoa(pids[n])]...)
 	}
 	return pids
 }
