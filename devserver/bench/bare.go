@@ -194,7 +194,7 @@ func (b *bareLoad) create(ctx context.Context, in bareInput) (barePosition, erro
 			fmt.Fprintln(os.Stderr, "signal:", err)
 		}
 	})
-	return barePosition{"pending", "wait", 1, 30 * time.Second}, nil
+	return barePosition{"pending", "wait", 1, silence}, nil
 }
 
 // reconcile does nothing.

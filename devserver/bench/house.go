@@ -67,7 +67,7 @@ func (b *bench) open(ctx context.Context, name, address string, stored int) (_ *
 		"TRUELAYER_API_URL": provider, "TRUELAYER_AUTH_URL": provider, "TRUELAYER_JWKS_URL": provider + "/.well-known/jwks",
 		"TRUELAYER_CLIENT_ID": "bench", "TRUELAYER_CLIENT_SECRET_FILE": filepath.Join(dir, "secret"),
 		"TRUELAYER_SIGNING_KEY_FILE": filepath.Join(dir, "signing.pem"), "TRUELAYER_SIGNING_KID": webhookKid,
-		"MERCHANT_ACCOUNTS": "GBP=" + merchant, "PROVIDER_RPS": providerRPS,
+		"MERCHANT_ACCOUNTS": "GBP=" + merchant, "PROVIDER_RPS": providerRPS, "POLL_FIRST": silence.String(),
 	}
 	seal, err := ledger.ReadSeal(strings.NewReader(sealKey))
 	if err != nil {

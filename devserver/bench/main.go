@@ -109,6 +109,7 @@ type bench struct {
 	postgres *postgres // nil where there is none
 	bareRuns *bareRunner
 	houses   []*house
+	loaded   time.Time // when the last load ended
 }
 
 func (b *bench) flags(args []string) error {
