@@ -204,12 +204,9 @@ func (r *row) shift(ctx context.Context, from, to string) error {
 	change := map[string]int64{}
 	change[from] -= r.money.Minor
 	change[to] += r.money.Minor
-	n, err := r.t.exec(ctx, "UPDATE balances SET available = available + ?, held = held + ?, frozen = frozen + ? WHERE player_id = ? AND currency = ?",
+	return r.t.must(ctx, fmt.Errorf("player %s has no balance in %s", r.player, r.money.Currency),
+		"UPDATE balances SET available = available + ?, held = held + ?, frozen = frozen + ? WHERE player_id = ? AND currency = ?",
 		change["available"], change["held"], change["frozen"], r.player, string(r.money.Currency))
-	if err == nil && n != 1 {
-		err = fmt.Errorf("player %s has no balance in %s", r.player, r.money.Currency)
-	}
-	return err
 }
 
 // Balances lists what the house owes a player, by currency. An empty caller

@@ -304,7 +304,8 @@ func (d dialect) again(err error) bool {
 // talk is a transaction's own connection to its database.
 type talk interface {
 	exec(ctx context.Context, query string, args []any) (rows int64, err error)
-	later(ctx context.Context, query string, args []any) error // in its turn, before the answer to anything that follows
+	later(ctx context.Context, query string, args []any) error            // in its turn, before the answer to anything that follows
+	must(ctx context.Context, none error, query string, args []any) error // later, and the commit does not happen unless it changes one row
 	row(ctx context.Context, query string, args []any) scanned
 	rows(ctx context.Context, query string, args []any) (cursor, error)
 	ask(ctx context.Context, questions []question) error
@@ -349,6 +350,11 @@ func (t tx) exec(ctx context.Context, query string, args ...any) (int64, error) 
 // with a later call, or with the commit, which does not happen then.
 func (t tx) write(ctx context.Context, query string, args ...any) error {
 	return t.talk.later(ctx, t.d.sql(query), args)
+}
+
+// must is write for what changes exactly one row. Where it does not, the error is none.
+func (t tx) must(ctx context.Context, none error, query string, args ...any) error {
+	return t.talk.must(ctx, none, t.d.sql(query), args)
 }
 
 func (t tx) row(ctx context.Context, query string, args ...any) scanned {

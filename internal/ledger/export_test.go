@@ -14,6 +14,10 @@ func (t Talk) Write(ctx context.Context, query string, args ...any) error {
 	return t.t.write(ctx, query, args...)
 }
 
+func (t Talk) Must(ctx context.Context, none error, query string, args ...any) error {
+	return t.t.must(ctx, none, query, args...)
+}
+
 func (t Talk) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	return t.t.exec(ctx, query, args...)
 }

@@ -32,12 +32,17 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 			payoutID = string(s.PayoutID)
 		}
 		key, sealed := l.seal.seal("inbox/"+id, n.Body)
-		err := t.row(ctx, `INSERT INTO inbox (id, event_id, digest, type, provider_payout_id, claimed_payout_id, payout_id, attempt, claimed_status, failure_reason,
+		var status payout.Status
+		var unread bool
+		// The payout first, as the steps lock them. One that is reading just now may
+		// have listed the inbox without this row, and clears the flag when it commits.
+		if err := t.ask(ctx, question{"SELECT status, unread FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(s.PayoutID)}, func(from scanned) error {
+			return from.Scan(&status, &unread)
+		}}, question{`INSERT INTO inbox (id, event_id, digest, type, provider_payout_id, claimed_payout_id, payout_id, attempt, claimed_status, failure_reason,
 			signed_at, signature, received_at, seal_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (event_id, digest) DO UPDATE SET repeats = inbox.repeats + 1 RETURNING id`,
-			id, n.EventID, hex.EncodeToString(digest[:]), n.Type, n.ProviderID, string(n.PayoutID), payoutID, n.Attempt, n.Status, string(n.Reason),
-			n.Timestamp, n.Signature, stored(t.now), key, sealed).Scan(&s.InboxID)
-		if err != nil {
+			[]any{id, n.EventID, hex.EncodeToString(digest[:]), n.Type, n.ProviderID, string(n.PayoutID), payoutID, n.Attempt, n.Status, string(n.Reason),
+				n.Timestamp, n.Signature, stored(t.now), key, sealed}, func(from scanned) error { return from.Scan(&s.InboxID) }}); err != nil {
 			return err
 		}
 		if s.Repeat = s.InboxID != id; s.Repeat {
@@ -51,13 +56,6 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 		}
 		if s.PayoutID == "" {
 			return nil
-		}
-		// Wait for a step that is reading just now: it may have listed the inbox
-		// without this row and clears the flag when it commits.
-		var status payout.Status
-		var unread bool
-		if err := t.row(ctx, "SELECT status, unread FROM payouts WHERE id = ?"+t.d.forUpdate(), string(s.PayoutID)).Scan(&status, &unread); err != nil {
-			return err
 		}
 		if s.Late, s.Wake = status.Final(), !unread; unread {
 			return nil

@@ -2,8 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,40 +18,39 @@ import (
 func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, err error) {
 	err = l.inTx(ctx, "read", func(t tx) error {
 		asking = payout.Asking{}
-		r, err := l.lock(ctx, t, id)
-		if err != nil {
-			return err
-		}
-		r.also = read
-		attempts, err := r.attempts(ctx)
-		if err != nil {
-			return err
-		}
-		for _, a := range attempts { // an event that was stored while its id became known has no owner yet
-			if a.providerID == "" {
-				continue
-			}
-			if err := r.ownNews(ctx, a); err != nil {
-				return err
-			}
-		}
-		named := map[int]bool{r.attempt: !r.final()}
 		t.ahead(resolutionsWhere+approvedOf, string(id))
 		t.ahead(theBrake, brakeName)
-		rows, err := t.rows(ctx, "SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", string(id))
-		byProvider, names := map[string]bool{}, map[int][]string{}
-		if err := each(rows, err, func(rows scanned) error {
+		var owned []string
+		named, byProvider, names := map[int]bool{}, map[string]bool{}, map[int][]string{}
+		r, err := l.lock(ctx, t, id, question{lateNews, []any{string(id), string(id), string(id)}, func(from scanned) error {
+			var provider string
+			err := from.Scan(&provider)
+			owned = append(owned, provider)
+			return err
+		}}, question{"SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", []any{string(id)}, func(from scanned) error {
 			var row, provider string
 			var attempt int
-			err := rows.Scan(&row, &attempt, &provider)
+			err := from.Scan(&row, &attempt, &provider)
 			asking.Inbox, named[attempt], byProvider[provider] = append(asking.Inbox, row), true, true
 			if provider != "" && !slices.Contains(names[attempt], provider) {
 				names[attempt] = append(names[attempt], provider)
 			}
 			return err
-		}); err != nil {
+		}})
+		if err != nil {
 			return err
 		}
+		r.also = read
+		for _, provider := range owned {
+			if err := t.closeCase(ctx, payout.CaseUnmatchedEvent, "", provider); err != nil {
+				return err
+			}
+		}
+		attempts, err := r.attempts(ctx)
+		if err != nil {
+			return err
+		}
+		named[r.attempt] = named[r.attempt] || !r.final()
 		// The earlier attempts are read before the next one is sent, and all of them
 		// while something is claimed of a closed payout that nobody confirms.
 		all := r.step == payout.StepCreate || r.status.Final() && r.claimed != ""
@@ -104,6 +101,11 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 	return asking, err
 }
 
+// lateNews gives the payout the events that were stored while their ids became
+// known to be its attempts'.
+const lateNews = `UPDATE inbox SET payout_id = ?, attempt = (SELECT number FROM attempts WHERE payout_id = ? AND provider_payout_id = inbox.provider_payout_id)
+	WHERE payout_id IS NULL AND provider_payout_id IN (SELECT provider_payout_id FROM attempts WHERE payout_id = ?) RETURNING provider_payout_id`
+
 // askDoubles adds the further payouts of an attempt that have not ended, or
 // that news is about.
 func (r *row) askDoubles(ctx context.Context, asks []payout.Ask, news map[string]bool) ([]payout.Ask, error) {
@@ -128,7 +130,8 @@ func (r *row) ask(attempt int, providerID string) payout.Ask {
 func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p payout.Position, err error) {
 	err = l.inTx(ctx, "judge", func(t tx) error {
 		t.ahead(resolutionsWhere+approvedOf, string(id))
-		r, err := l.lock(ctx, t, id)
+		claims := map[string]string{}
+		r, err := l.lock(ctx, t, id, t.apply(id, heard, claims)...)
 		if err != nil {
 			return err
 		}
@@ -139,7 +142,7 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p
 		if r.step == payout.StepReconcile && (parking == "" || heard.Looked != nil) { // the asking is done; what was heard may decide more
 			r.next(payout.StepWait, r.pause(r.created))
 		}
-		if err := r.judge(ctx, heard, parking); err != nil {
+		if err := r.judge(ctx, heard, claims, parking); err != nil {
 			return err
 		}
 		if heard.Doubted && (len(heard.Words) > 0 || heard.Looked != nil) {
@@ -154,14 +157,10 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p
 }
 
 // judge takes in what was heard: words, the statement, what people approved,
-// and what news claims beyond all that. parking is why the payout parks where
-// the statement shows nothing.
-func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) error {
+// and what news claims beyond all that, by provider id. parking is why the payout
+// parks where the statement shows nothing.
+func (r *row) judge(ctx context.Context, heard payout.Heard, claims map[string]string, parking string) error {
 	approved, err := r.approved(ctx)
-	if err != nil {
-		return err
-	}
-	claims, err := r.apply(ctx, heard.Inbox, heard.By)
 	if err != nil {
 		return err
 	}
@@ -205,25 +204,21 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, parking string) err
 	return nil
 }
 
-// apply marks inbox rows as applied by this step and answers with the statuses
-// they claim, by provider id.
-func (r *row) apply(ctx context.Context, inbox []string, by string) (map[string]string, error) {
-	claims := map[string]string{}
-	for _, id := range inbox {
-		var provider, claimed string
-		err := r.t.row(ctx, "UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ? AND payout_id = ? AND applied_at IS NULL RETURNING provider_payout_id, claimed_status",
-			stored(r.t.now), by, id, string(r.id)).Scan(&provider, &claimed)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue // another run was faster
-		}
-		if err != nil {
-			return nil, err
-		}
-		if claimed != "" {
-			claims[provider] = claimed
-		}
+// apply marks the news that was read as applied by this step, but for what
+// another run was faster with, and takes the statuses that it claims into claims.
+func (t tx) apply(id payout.ID, heard payout.Heard, claims map[string]string) (marks []question) {
+	for _, news := range heard.Inbox {
+		marks = append(marks, question{"UPDATE inbox SET applied_at = ?, applied_by = ? WHERE id = ? AND payout_id = ? AND applied_at IS NULL RETURNING provider_payout_id, claimed_status",
+			[]any{stored(t.now), heard.By, news, string(id)}, func(from scanned) error {
+				var provider, claimed string
+				err := from.Scan(&provider, &claimed)
+				if claimed != "" {
+					claims[provider] = claimed
+				}
+				return err
+			}})
 	}
-	return claims, nil
+	return marks
 }
 
 // hear judges one word. claimed is what signed news claims about it.
@@ -369,10 +364,7 @@ func (r *row) settle(ctx context.Context, a *attempt, w payout.Word, evidenceID 
 	a.status, a.closed = attemptExecuted, true
 	r.moneyAt, r.reason, r.claimed = payout.MoneyPaid, "", ""
 	r.next(payout.StepDone, 0)
-	if err := r.note(ctx, evidenceID, "executed by the provider"); err != nil {
-		return err
-	}
-	if err := r.note(ctx, evidenceID, "reconciled: the provider's word is what was asked for; %s settled", r.money); err != nil {
+	if err := r.noteBoth(ctx, evidenceID, "executed by the provider", fmt.Sprintf("reconciled: the provider's word is what was asked for; %s settled", r.money)); err != nil {
 		return err
 	}
 	paid, err := r.paidBeside(ctx, a.number)

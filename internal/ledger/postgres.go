@@ -23,6 +23,7 @@ import (
 type pipeline struct {
 	conn    *sql.Conn
 	waiting *pgx.Batch
+	musts   map[int]error    // by the place among what waits: the error, unless it changes one row
 	soon    []question       // asked ahead, to be sent with the next question
 	known   map[string]*kept // their answers, while nothing is changed
 	open    bool             // something was sent and nothing committed
@@ -36,7 +37,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, known: map[string]*kept{}}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, musts: map[int]error{}, known: map[string]*kept{}}
 	p.waiting.Queue("BEGIN")
 	return p, nil
 }
@@ -44,7 +45,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 // send sends all that waits, and behind it questions, whose answers are read by
 // answered.
 func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
-	batch, before := p.waiting, p.waiting.Len()
+	batch, before, musts := p.waiting, p.waiting.Len(), p.musts
 	for _, q := range questions {
 		batch.Queue(q.query, q.args...)
 	}
@@ -52,12 +53,15 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 	for _, q := range soon {
 		batch.Queue(q.query, q.args...)
 	}
-	p.waiting, p.soon, p.open = &pgx.Batch{}, nil, true
+	p.waiting, p.musts, p.soon, p.open = &pgx.Batch{}, map[int]error{}, nil, true
 	return p.conn.Raw(func(connection any) error {
 		results := connection.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
 		var err error
 		for n := 0; n < before && err == nil; n++ {
-			_, err = results.Exec()
+			var tag pgconn.CommandTag
+			if tag, err = results.Exec(); err == nil && tag.RowsAffected() != 1 {
+				err = musts[n] // nil for what need not
+			}
 		}
 		if err == nil {
 			err = answered(results)
@@ -108,6 +112,11 @@ func (p *pipeline) later(_ context.Context, query string, args []any) error {
 	clear(p.known)
 	p.waiting.Queue(query, args...)
 	return nil
+}
+
+func (p *pipeline) must(ctx context.Context, none error, query string, args []any) error {
+	p.musts[p.waiting.Len()] = none
+	return p.later(ctx, query, args)
 }
 
 // row asks when it is scanned.
@@ -223,6 +232,11 @@ func (f flag) Scan(value any) error {
 
 func (p *pipeline) commit(ctx context.Context) error {
 	p.soon = nil
+	if len(p.musts) > 0 { // a commit could not be taken back
+		if err := p.send(ctx, func(pgx.BatchResults) error { return nil }); err != nil {
+			return err
+		}
+	}
 	err := p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // it says ROLLBACK after an error that nobody minded

@@ -67,10 +67,12 @@ func (r *row) scan(from interface{ Scan(...any) error }) error {
 }
 
 // lock reads a payout's row and keeps every other transaction from changing
-// it until this one ends.
-func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID) (*row, error) {
+// it until this one ends. What else the caller asks is asked behind that, on the
+// same journey.
+func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID, more ...question) (*row, error) {
 	r := &row{t: t, l: l, knows: true}
-	err := t.ask(ctx, question{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id))
+	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id)}
+	err := t.ask(ctx, append(its, more...)...)
 	if err == nil && r.id == "" {
 		err = fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
 	}
@@ -270,10 +272,17 @@ var outboxIDs = uuid.MustParse("9b0f8f0e-6d1c-5d0e-9a55-6c1f5a1f2d05")
 
 // note writes a line of the timeline.
 func (r *row) note(ctx context.Context, evidenceID, format string, args ...any) error {
-	err := r.t.write(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
+	return r.t.write(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
 		SELECT CAST(? AS TEXT), COALESCE(MAX(number), 0) + 1, CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) FROM timeline WHERE payout_id = ?`,
 		string(r.id), stored(r.t.now), string(r.status), fmt.Sprintf(format, args...), evidenceID, string(r.id))
-	return err
+}
+
+// noteBoth writes two lines of the timeline, one after the other.
+func (r *row) noteBoth(ctx context.Context, evidenceID, first, second string) error {
+	return r.t.write(ctx, `INSERT INTO timeline (payout_id, number, at, status, what, evidence_id)
+		SELECT CAST(? AS TEXT), last.number + line.column1, CAST(? AS BIGINT), CAST(? AS TEXT), line.column2, CAST(? AS TEXT)
+		FROM (SELECT COALESCE(MAX(number), 0) AS number FROM timeline WHERE payout_id = ?) AS last, (VALUES (1, CAST(? AS TEXT)), (2, CAST(? AS TEXT))) AS line`,
+		string(r.id), stored(r.t.now), string(r.status), evidenceID, string(r.id), first, second)
 }
 
 // attempt is a row of attempts.

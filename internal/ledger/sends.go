@@ -48,6 +48,11 @@ func (r *row) sent(ctx context.Context, attempt int) (sent, error) {
 func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.Time) (send payout.Send, p payout.Position, err error) {
 	err = l.inTx(ctx, "open send", func(t tx) error {
 		send = payout.Send{}
+		const first = 1 // what is asked ahead of it is asked in vain where a later attempt is sent
+		t.ahead(toLearn, string(id), first)
+		t.ahead(unappliedNews, string(id))
+		t.ahead(theBrake, brakeName)
+		t.ahead(sendsOf, string(id), first)
 		r, err := l.lock(ctx, t, id)
 		if err != nil {
 			return err
@@ -60,9 +65,6 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 		if err != nil {
 			return err
 		}
-		t.ahead(unappliedNews, string(id))
-		t.ahead(theBrake, brakeName)
-		t.ahead(sendsOf, string(id), a.number)
 		if learnt, err := r.learn(ctx, &a); err != nil || learnt {
 			if err == nil {
 				p, err = r.save(ctx)
@@ -149,7 +151,13 @@ func (r *row) askFirst(ctx context.Context, err error) (payout.Position, error) 
 //	Repeats: safe; a send is answered once, later answers change nothing
 func (l *Ledger) CloseSend(ctx context.Context, send payout.Send, c payout.Created) (p payout.Position, err error) {
 	err = l.inTx(ctx, "close send", func(t tx) error {
-		r, err := l.lock(ctx, t, send.PayoutID)
+		first := false
+		r, err := l.lock(ctx, t, send.PayoutID, question{"UPDATE sends SET answer = ?, answered_at = ?, detail = ? WHERE payout_id = ? AND attempt = ? AND number = ? AND answer IS NULL RETURNING number",
+			[]any{string(c.Answer), stored(t.now), c.Detail, string(send.PayoutID), send.Attempt, send.Number}, func(from scanned) error {
+				var number int
+				first = true
+				return from.Scan(&number)
+			}})
 		if err != nil {
 			return err
 		}
@@ -157,12 +165,7 @@ func (l *Ledger) CloseSend(ctx context.Context, send payout.Send, c payout.Creat
 		if err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, "UPDATE sends SET answer = ?, answered_at = ?, detail = ? WHERE payout_id = ? AND attempt = ? AND number = ? AND answer IS NULL",
-			string(c.Answer), stored(t.now), c.Detail, string(send.PayoutID), send.Attempt, send.Number)
-		if err != nil {
-			return err
-		}
-		if n == 1 {
+		if first {
 			if err := r.answered(ctx, &a, send, c); err != nil {
 				return err
 			}
@@ -284,6 +287,7 @@ func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID stri
 	}
 	a.status = attemptCreated
 	// Events that overtook the answer find their payout now.
+	r.t.ahead(unappliedNews, string(r.id))
 	if err := r.ownNews(ctx, *a); err != nil {
 		return err
 	}
@@ -311,6 +315,9 @@ func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID stri
 	return r.note(ctx, evidenceID, "created at the provider (attempt %d)", a.number)
 }
 
+const toLearn = `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND attempt = ? AND provider_payout_id <> '' AND applied_at IS NULL
+	ORDER BY received_at LIMIT 1`
+
 // learn takes the provider's id from an event that overtook the create's
 // answer and names this attempt in its metadata.
 func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
@@ -318,8 +325,7 @@ func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
 		return false, nil
 	}
 	var providerID string
-	rows, err := r.t.rows(ctx, `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND attempt = ? AND provider_payout_id <> '' AND applied_at IS NULL
-		ORDER BY received_at LIMIT 1`, string(r.id), a.number)
+	rows, err := r.t.rows(ctx, toLearn, string(r.id), a.number)
 	if err := each(rows, err, func(rows scanned) error { return rows.Scan(&providerID) }); err != nil || providerID == "" {
 		return false, err
 	}

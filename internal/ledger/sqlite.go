@@ -110,6 +110,14 @@ func (c *compiled) later(ctx context.Context, query string, args []any) error {
 	return err
 }
 
+func (c *compiled) must(ctx context.Context, none error, query string, args []any) error {
+	n, err := c.exec(ctx, query, args)
+	if err == nil && n != 1 {
+		err = none
+	}
+	return err
+}
+
 func (c *compiled) row(ctx context.Context, query string, args []any) scanned {
 	ctx = context.WithoutCancel(ctx)
 	s, err := c.statement(ctx, query) //nolint:sqlclosecheck // it is kept

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	addPlayer  = "INSERT INTO players (id, caller, created_at) VALUES (?, ?, ?)"
-	allPlayers = "SELECT COUNT(*) FROM players"
-	noPlayer   = "SELECT COUNT(*) FROM players WHERE id = ?"
+	addPlayer    = "INSERT INTO players (id, caller, created_at) VALUES (?, ?, ?)"
+	renamePlayer = "UPDATE players SET caller = ? WHERE id = ?"
+	allPlayers   = "SELECT COUNT(*) FROM players"
+	noPlayer     = "SELECT COUNT(*) FROM players WHERE id = ?"
 )
 
 // Writes wait for the next question on PostgreSQL, and answers may come before
@@ -37,6 +38,19 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 		"a failed write takes the commit with it": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
 			_ = t.Write(ctx, addPlayer, "a", "game", 1)
 			return t.Write(ctx, addPlayer, "b", nil, 1) // caller is NOT NULL; told with the commit at the latest
+		}},
+		"what must change a row and does takes nothing with it": {players: 1, do: func(ctx context.Context, t ledger.Talk) error {
+			return errors.Join(t.Write(ctx, addPlayer, "a", "game", 1), t.Must(ctx, none, renamePlayer, "other", "a"))
+		}},
+		"what must change a row and changes none takes the commit with it": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
+			return errors.Join(t.Write(ctx, addPlayer, "a", "game", 1), t.Must(ctx, none, renamePlayer, "other", "b"))
+		}},
+		"what must change a row and changes none is told with an answer": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
+			err := errors.Join(t.Write(ctx, addPlayer, "a", "game", 1), t.Must(ctx, none, renamePlayer, "other", "b"))
+			if _, asked := t.Int(ctx, allPlayers); err == nil && asked == nil {
+				return nil // and must fail the test
+			}
+			return none
 		}},
 		"what is given up leaves nothing": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
 			_, err := t.Exec(ctx, addPlayer, "a", "game", 1)
