@@ -17,10 +17,13 @@ import (
 // Prometheus client refuse, so each set of labels is a metric of its own here.
 type sdkMetrics struct {
 	mu    sync.RWMutex
-	known map[string]prometheus.Metric // by name and labels
+	known map[sdkName]prometheus.Metric
 }
 
-func newSDKMetrics() *sdkMetrics { return &sdkMetrics{known: map[string]prometheus.Metric{}} }
+// sdkName is a metric's name and, in one text, its labels and their values.
+type sdkName struct{ name, labels string }
+
+func newSDKMetrics() *sdkMetrics { return &sdkMetrics{known: map[sdkName]prometheus.Metric{}} }
 
 // Describe says nothing: what there will be is the SDK's to know.
 func (s *sdkMetrics) Describe(chan<- *prometheus.Desc) {}
@@ -35,12 +38,13 @@ func (s *sdkMetrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // handler is what the SDK is given.
-func (s *sdkMetrics) handler() client.MetricsHandler { return sdkTags{s, nil} }
+func (s *sdkMetrics) handler() client.MetricsHandler { return sdkTags{all: s} }
 
 // sdkTags is the SDK's metrics with these labels.
 type sdkTags struct {
-	all  *sdkMetrics
-	tags prometheus.Labels
+	all    *sdkMetrics
+	tags   prometheus.Labels
+	labels string // the same in one text: it is made once, and looked up with each count
 }
 
 func (t sdkTags) WithTags(tags map[string]string) client.MetricsHandler {
@@ -49,29 +53,29 @@ func (t sdkTags) WithTags(tags map[string]string) client.MetricsHandler {
 		merged = prometheus.Labels{}
 	}
 	maps.Copy(merged, tags)
-	return sdkTags{t.all, merged}
+	var labels strings.Builder
+	for _, label := range slices.Sorted(maps.Keys(merged)) {
+		labels.WriteString(label + "\x00" + merged[label] + "\x00")
+	}
+	return sdkTags{t.all, merged, labels.String()}
 }
 
 // sdkMetric finds the metric, or makes it.
 func sdkMetric[M prometheus.Metric](t sdkTags, name string, make func(prometheus.Opts) M) M {
-	var key strings.Builder
-	key.WriteString(name)
-	for _, label := range slices.Sorted(maps.Keys(t.tags)) {
-		key.WriteString("\x00" + label + "\x00" + t.tags[label])
-	}
+	key := sdkName{name, t.labels}
 	t.all.mu.RLock()
-	m, known := t.all.known[key.String()].(M)
+	m, known := t.all.known[key].(M)
 	t.all.mu.RUnlock()
 	if known {
 		return m
 	}
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
-	if m, known := t.all.known[key.String()].(M); known {
+	if m, known := t.all.known[key].(M); known {
 		return m
 	}
 	m = make(prometheus.Opts{Name: name, Help: "Temporal SDK.", ConstLabels: t.tags})
-	t.all.known[key.String()] = m
+	t.all.known[key] = m
 	return m
 }
 
