@@ -81,7 +81,7 @@ type house struct {
 // open sets a house up and waits until it is ready.
 func open(t testing.TB, p plan) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), up: map[string]*process{}, namespace: "default"}
+	h := &house{t: t, dir: t.ArtifactDir(), up: map[string]*process{}, namespace: "default"}
 	if p.movable {
 		h.built = movable
 	}
