@@ -158,6 +158,11 @@ const sqliteBusy = 30 * time.Second
 // hold them for some thousands of payouts only.
 const sqliteCache = 32 << 10
 
+// sqliteCheckpoint is how many pages of 4 KiB the write-ahead log may hold before
+// they are written into the file, and synced. For the same reason it is above SQLite's
+// 1000, which forty transactions fill.
+const sqliteCheckpoint = 8000
+
 func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
 		return errors.New("DATABASE_URL: sqlite: names no file; want sqlite:PATH, such as sqlite:./data/payouts.db")
@@ -172,7 +177,7 @@ func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	}
 	file.Close()
 	pragmas := url.Values{"_pragma": {
-		fmt.Sprintf("busy_timeout(%d)", sqliteBusy.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		fmt.Sprintf("busy_timeout(%d)", sqliteBusy.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", fmt.Sprintf("wal_autocheckpoint(%d)", sqliteCheckpoint),
 	}}
 	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 	l.d = dialect{name: "sqlite"}
