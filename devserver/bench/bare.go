@@ -244,6 +244,10 @@ type load struct {
 // drainWithin bounds the time that those under way are waited for.
 const drainWithin = 2 * time.Minute
 
+// firstWithin bounds by how much a round is longer where nothing ended in its
+// time: on half of the cores of a busy machine a short one may see nothing.
+const firstWithin = 30 * time.Second
+
 // run runs the loop and waits until nothing is under way.
 func (l load) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.warm+l.lasts+drainWithin)
@@ -267,6 +271,9 @@ func (l load) run(ctx context.Context) error {
 	counting.Store(true)
 	l.begun()
 	pause(ctx, l.lasts)
+	for late := time.Now().Add(firstWithin); counted.Load() == 0 && ctx.Err() == nil && time.Now().Before(late); {
+		pause(ctx, 50*time.Millisecond)
+	}
 	counting.Store(false)
 	l.over(int(counted.Load()), time.Since(began))
 	stopped.Store(true)

@@ -56,6 +56,13 @@ func TestEveryNumberIsThere(t *testing.T) {
 	}
 	positive("machine and size", float64(r.Machine.Cores), float64(r.Size.Rounds), r.Size.RoundSeconds, float64(r.Size.Few), float64(r.Size.Many))
 	positive("bare workflow", r.Bare.PerSecond.Median, r.Bare.Ours, r.Bare.CPU["temporal"])
+	apart := 1 // whether the machine lets two sides have cores of their own
+	if _, err := halve(); err != nil {
+		fmt.Fprintf(os.Stderr, "\n*** %s: NOT TESTED APART: %v ***\n", t.Name(), err)
+		apart = 0
+	} else {
+		positive("bare workflow, apart", r.BareApart.PerSecond.Median, r.BareApart.Ours, r.BareApart.CPU["temporal"])
+	}
 	positive("memory of Temporal", r.Memory["temporal"]["temporal"], r.Memory["temporal"]["bare worker"])
 	for _, database := range databases {
 		for _, stored := range []int{200, 400} {
@@ -67,6 +74,11 @@ func TestEveryNumberIsThere(t *testing.T) {
 					t.Errorf("payouts, %s: no CPU of the %s", name, program)
 				}
 			}
+		}
+		if few := fmt.Sprintf("%s, 200 stored", database); apart > 0 {
+			p, s := r.PayoutsApart[few], r.WebhooksApart[few]
+			positive("payouts apart, "+few, p.PerSecond.Median, p.Ratio.Median, p.Ours, p.PerCPU, p.CPU["temporal"], p.CPU["worker"], float64(len(p.Rounds)))
+			positive("webhooks apart, "+few, s.Speed.Median, s.Limit.Median, s.Ratio.Median, s.Alone.Median)
 		}
 		positive("growth, "+database, r.Growth[database].Median)
 		if workers := r.Workers[database]; len(workers) != len(shortSize.workers) {
@@ -94,9 +106,9 @@ func TestEveryNumberIsThere(t *testing.T) {
 	for _, target := range r.Targets {
 		positive("target "+target.What, target.Least+target.Most)
 	}
-	// On each database two of payouts, one of growth and one of webhooks; on
-	// PostgreSQL two of the ledger.
-	if want := 4*len(databases) + 2*(len(databases)-1); len(r.Targets) != want {
+	// On each database two of payouts, one of growth and one of webhooks, and
+	// apart one of payouts and one of webhooks; on PostgreSQL two of the ledger.
+	if want := (4+2*apart)*len(databases) + 2*(len(databases)-1); len(r.Targets) != want {
 		t.Errorf("%d targets, want %d", len(r.Targets), want)
 	}
 	picture, err := os.ReadFile(filepath.Join(out, "bench.svg"))

@@ -26,8 +26,9 @@ type intakeSpeed struct {
 
 // intake measures the gateways of houses whose workers are stopped: news of
 // payouts that are over would start late word. All events are about stored
-// payouts; each is stored as a row of its own.
-func (b *bench) intake(ctx context.Context, houses []*house) (map[string]intakeSpeed, error) {
+// payouts; each is stored as a row of its own. The bench takes its stand before
+// it verifies alone, and before it sends.
+func (b *bench) intake(ctx context.Context, what string, houses []*house, stand func(alone bool) error) (map[string]intakeSpeed, error) {
 	limit, limitCPU := []float64{}, []float64{}
 	speeds, cpus := map[string][]float64{}, map[string][]float64{}
 	for n := range b.size.rounds {
@@ -38,8 +39,14 @@ func (b *bench) intake(ctx context.Context, houses []*house) (map[string]intakeS
 				}
 			}
 		}
+		if err := stand(true); err != nil {
+			return nil, err
+		}
 		perSecond, cpu, err := b.verifyAlone(ctx, b.size.webhooks)
 		if err != nil {
+			return nil, err
+		}
+		if err := stand(false); err != nil {
 			return nil, err
 		}
 		limit, limitCPU = append(limit, perSecond), append(limitCPU, cpu)
@@ -49,7 +56,7 @@ func (b *bench) intake(ctx context.Context, houses []*house) (map[string]intakeS
 				return nil, err
 			}
 			speeds[h.name], cpus[h.name] = append(speeds[h.name], taken), append(cpus[h.name], cpu)
-			b.say("webhooks, round %d of %d: %-22s %6.0f a second (P-521 alone %.0f)", n+1, b.size.rounds, h.name, taken, perSecond)
+			b.say("%s, round %d of %d: %-22s %6.0f webhooks a second (P-521 alone %.0f)", what, n+1, b.size.rounds, h.name, taken, perSecond)
 		}
 	}
 	all := map[string]intakeSpeed{}
@@ -98,7 +105,7 @@ func (b *bench) takeIn(ctx context.Context, h *house, n int) (perSecond, cpuEach
 	return perSecond, (h.programs[1].cpu() - before) / float64(n) * 1000, err
 }
 
-// verifyAlone verifies signatures on all cores, and does nothing else.
+// verifyAlone verifies signatures on all cores that the bench may use, and does nothing else.
 func (b *bench) verifyAlone(ctx context.Context, n int) (perSecond, cpuEach float64, err error) {
 	digest := b.events.digest("2026-01-01T00:00:00Z", make([]byte, 600))
 	r, s, err := ecdsa.Sign(rand.Reader, b.events.key, digest)

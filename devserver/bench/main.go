@@ -80,13 +80,14 @@ var (
 // The parts of a run, for -only.
 const (
 	partPayouts  = "payouts"
+	partApart    = "apart"
 	partWorkers  = "workers"
 	partLatency  = "latency"
 	partLedger   = "ledger"
 	partWebhooks = "webhooks"
 )
 
-var parts = []string{partLedger, partPayouts, partWorkers, partLatency, partWebhooks}
+var parts = []string{partLedger, partPayouts, partApart, partWorkers, partLatency, partWebhooks}
 
 // bench is one run: what it starts, and where.
 type bench struct {
@@ -120,7 +121,7 @@ func (b *bench) flags(args []string) error {
 	f.StringVar(&b.results, "out", "data/bench", "folder of bench.json and bench.svg")
 	f.StringVar(&b.dir, "dir", "", "folder of databases and logs while it runs, on the disk to measure; default: a temporary one")
 	f.DurationVar(&b.after, "provider-pause", 100*time.Millisecond, "how long the provider takes to execute a payout")
-	only := f.String("only", strings.Join(parts, ","), "parts to run")
+	only := f.String("only", strings.Join(parts, ","), "parts to run; apart: payouts once more with Temporal on cores of its own, and webhooks (if they are run) with the gateway on cores of its own")
 	databases := f.String("databases", "sqlite,postgres", "databases of the books")
 	rounds := f.Int("rounds", 0, "rounds of each comparison; default 7, -short 3")
 	roundFor := f.Duration("round", 0, "one round of payouts; default 8s, -short 4s")
@@ -273,7 +274,7 @@ func (b *bench) measure(ctx context.Context) (*report, error) {
 			}
 		}
 	}
-	if !b.wants(partPayouts) && !b.wants(partWorkers) && !b.wants(partLatency) && !b.wants(partWebhooks) {
+	if !b.wants(partPayouts) && !b.wants(partApart) && !b.wants(partWorkers) && !b.wants(partLatency) && !b.wants(partWebhooks) {
 		return r, nil
 	}
 	for _, h := range b.houses {
@@ -290,8 +291,13 @@ func (b *bench) measure(ctx context.Context) (*report, error) {
 				return nil, err
 			}
 		}
-		if r.Webhooks, err = b.intake(ctx, few); err != nil {
+		if r.Webhooks, err = b.intake(ctx, partWebhooks, few, func(bool) error { return nil }); err != nil {
 			return nil, err
+		}
+		if b.wants(partApart) {
+			if err := b.intakeApart(ctx, r, few); err != nil {
+				return nil, err
+			}
 		}
 	}
 	r.judge()
@@ -325,10 +331,10 @@ func (b *bench) stock(ctx context.Context) (few, full []*house, err error) {
 	return few, full, nil
 }
 
-// racePayouts measures payouts beside the bare workflow, then workers, then
-// latencies.
+// racePayouts measures payouts beside the bare workflow, also apart, then
+// workers, then latencies.
 func (b *bench) racePayouts(ctx context.Context, r *report, few, full []*house) error {
-	if b.wants(partPayouts) {
+	if b.wants(partPayouts) || b.wants(partApart) {
 		namespace, err := b.register(ctx, "bare")
 		if err != nil {
 			return err
@@ -336,6 +342,8 @@ func (b *bench) racePayouts(ctx context.Context, r *report, few, full []*house) 
 		if b.bareRuns, err = b.startBare(ctx, b.address, namespace); err != nil {
 			return err
 		}
+	}
+	if b.wants(partPayouts) {
 		bare := b.bare(b.bareRuns)
 		all := []*contestant{bare}
 		for i := range few {
@@ -344,13 +352,18 @@ func (b *bench) racePayouts(ctx context.Context, r *report, few, full []*house) 
 		if err := b.compete(ctx, "payouts", all, b.size.rounds); err != nil {
 			return err
 		}
-		r.race(bare, all[1:])
+		r.Bare, r.Payouts = race(bare, all[1:])
 		for i, database := range b.databases {
 			r.Growth[database] = all[2+2*i].over(all[1+2*i])
 			r.Memory[database] = few[i].memory()
 		}
 		if b.temporal != nil {
 			r.Memory["temporal"] = map[string]float64{"temporal": mebibytes(b.temporal.rss()), "bare worker": mebibytes(b.bareRuns.rss())}
+		}
+	}
+	if b.wants(partApart) {
+		if err := b.racePayoutsApart(ctx, r, few); err != nil {
+			return err
 		}
 	}
 	if b.wants(partWorkers) {

@@ -38,12 +38,8 @@ type drawing struct {
 func (r *report) plot() []byte {
 	var d drawing
 	if len(r.Payouts) > 0 {
-		bars := []bar{{"bare workflow", r.Bare.PerSecond, grey}}
-		for _, name := range slices.Sorted(maps.Keys(r.Payouts)) {
-			bars = append(bars, bar{name, r.Payouts[name].PerSecond, colour})
-		}
-		d.panel("Payouts a second, at full load", bars)
-		bars = []bar{{"bare workflow: worker", one(r.Bare.Ours), grey}, {"bare workflow: Temporal", one(r.Bare.CPU["temporal"]), grey}}
+		d.panel("Payouts a second, at full load", payoutBars(r.Bare, r.Payouts))
+		bars := []bar{{"bare workflow: worker", one(r.Bare.Ours), grey}, {"bare workflow: Temporal", one(r.Bare.CPU["temporal"]), grey}}
 		for _, name := range slices.Sorted(maps.Keys(r.Payouts)) {
 			for _, program := range slices.Sorted(maps.Keys(r.Payouts[name].CPU)) {
 				fill := grey
@@ -55,7 +51,10 @@ func (r *report) plot() []byte {
 		}
 		d.panel("CPU of one payout, ms", bars)
 	}
-	var workers, waited, ledger, webhooks []bar
+	if len(r.PayoutsApart) > 0 {
+		d.panel("Payouts a second, Temporal on cores of its own", payoutBars(r.BareApart, r.PayoutsApart))
+	}
+	var workers, waited, ledger []bar
 	for _, database := range slices.Sorted(maps.Keys(r.Workers)) {
 		for _, s := range r.Workers[database] {
 			workers = append(workers, bar{fmt.Sprintf("%s, %d workers", database, s.Workers), s.PerSecond, colour})
@@ -77,20 +76,33 @@ func (r *report) plot() []byte {
 				bar{fmt.Sprintf("the same with %d stored", r.Size.Many), s.Full, colour}, bar{"plain inserts", s.Plain, grey})
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Webhooks)) {
-		s := r.Webhooks[name]
-		webhooks = append(webhooks, bar{name, s.Speed, colour}, bar{"P-521 verification alone", s.Limit, grey})
-	}
 	d.panel("Payouts a second, by workers", workers)
 	d.panel("Latency in ms: median, line to p99", waited)
 	d.panel("Ledger transactions a second", ledger)
-	d.panel("Webhooks a second", webhooks)
+	d.panel("Webhooks a second", webhookBars(r.Webhooks))
+	d.panel("Webhooks a second, the gateway on cores of its own", webhookBars(r.WebhooksApart))
 	var out bytes.Buffer
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12" fill="%s">`+"\n"+`<rect width="100%%" height="100%%" fill="white"/>`+"\n",
 		plotWidth, d.y+panelGap/2, ink)
 	out.Write(d.Bytes())
 	out.WriteString("</svg>\n")
 	return out.Bytes()
+}
+
+func payoutBars(bare payoutSpeed, houses map[string]payoutSpeed) []bar {
+	bars := []bar{{"bare workflow", bare.PerSecond, grey}}
+	for _, name := range slices.Sorted(maps.Keys(houses)) {
+		bars = append(bars, bar{name, houses[name].PerSecond, colour})
+	}
+	return bars
+}
+
+func webhookBars(gateways map[string]intakeSpeed) (bars []bar) {
+	for _, name := range slices.Sorted(maps.Keys(gateways)) {
+		s := gateways[name]
+		bars = append(bars, bar{name, s.Speed, colour}, bar{"P-521 verification alone", s.Limit, grey})
+	}
+	return bars
 }
 
 func one(v float64) spread { return spread{v, v, v} }
