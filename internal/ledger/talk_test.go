@@ -52,6 +52,11 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 			}
 			return none
 		}},
+		"what must change a row and changes none is not committed by who does not mind": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
+			_, _ = t.Write(ctx, addPlayer, "a", "game", 1), t.Must(ctx, none, renamePlayer, "other", "b")
+			_, _ = t.Int(ctx, allPlayers)
+			return nil
+		}},
 		"what is given up leaves nothing": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
 			_, err := t.Exec(ctx, addPlayer, "a", "game", 1)
 			return errors.Join(none, err)
