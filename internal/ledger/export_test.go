@@ -2,6 +2,9 @@ package ledger
 
 import "context"
 
+// LateNews is what each step that reads asks of the whole inbox.
+const LateNews = lateNews
+
 // Talk is what steps use to talk to the database.
 type Talk struct{ t tx }
 
