@@ -27,6 +27,11 @@ func (t Talk) Exec(ctx context.Context, query string, args ...any) (int64, error
 
 func (t Talk) Ahead(query string, args ...any) { t.t.ahead(query, args...) }
 
+func (t Talk) Ask(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = t.t.ask(ctx, question{query, args, func(from scanned) error { return from.Scan(&n) }})
+	return n, err
+}
+
 func (t Talk) Int(ctx context.Context, query string, args ...any) (n int, err error) {
 	err = t.t.row(ctx, query, args...).Scan(&n)
 	return n, err

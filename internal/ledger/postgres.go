@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,9 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
 	batch, before, musts := p.waiting, p.waiting.Len(), p.musts
 	for _, q := range questions {
+		if !strings.HasPrefix(q.query, "SELECT ") { // it changes something, and what RETURNING says is its answer
+			clear(p.known)
+		}
 		batch.Queue(q.query, q.args...)
 	}
 	soon := p.soon

@@ -75,6 +75,18 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 			}
 			return err
 		}},
+		"an answer given ahead is none after a question that changes something": {players: 2, do: func(ctx context.Context, t ledger.Talk) (err error) {
+			for want, put := range []func(context.Context, string, ...any) (int, error){t.Ask, t.Int} {
+				t.Ahead(allPlayers)
+				_, asked := t.Int(ctx, noPlayer, "a")
+				_, put := put(ctx, addPlayer+" RETURNING 1", fmt.Sprint(want), "game", 1)
+				err = errors.Join(err, asked, put)
+				if n, asked := t.Int(ctx, allPlayers); n != want+1 || asked != nil {
+					err = errors.Join(err, asked, errors.New("the answer is from before the change"))
+				}
+			}
+			return err
+		}},
 		"an answer given ahead is the one": {players: 1, do: func(ctx context.Context, t ledger.Talk) error {
 			err := t.Write(ctx, addPlayer, "a", "game", 1)
 			t.Ahead(noPlayer, "a")
