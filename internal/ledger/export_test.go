@@ -2,6 +2,9 @@ package ledger
 
 import "context"
 
+// LateNews is what each step that reads asks of the whole inbox.
+const LateNews = lateNews
+
 // Talk is what steps use to talk to the database.
 type Talk struct{ t tx }
 
@@ -23,6 +26,11 @@ func (t Talk) Exec(ctx context.Context, query string, args ...any) (int64, error
 }
 
 func (t Talk) Ahead(query string, args ...any) { t.t.ahead(query, args...) }
+
+func (t Talk) Ask(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = t.t.ask(ctx, question{query, args, func(from scanned) error { return from.Scan(&n) }})
+	return n, err
+}
 
 func (t Talk) Int(ctx context.Context, query string, args ...any) (n int, err error) {
 	err = t.t.row(ctx, query, args...).Scan(&n)

@@ -20,14 +20,9 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		asking = payout.Asking{}
 		t.ahead(resolutionsWhere+approvedOf, string(id))
 		t.ahead(theBrake, brakeName)
-		var owned []string
+		var late []int
 		named, byProvider, names := map[int]bool{}, map[string]bool{}, map[int][]string{}
-		r, err := l.lock(ctx, t, id, question{lateNews, []any{string(id), string(id), string(id)}, func(from scanned) error {
-			var provider string
-			err := from.Scan(&provider)
-			owned = append(owned, provider)
-			return err
-		}}, question{"SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", []any{string(id)}, func(from scanned) error {
+		news := question{"SELECT id, attempt, provider_payout_id FROM inbox WHERE payout_id = ? AND applied_at IS NULL ORDER BY received_at", []any{string(id)}, func(from scanned) error {
 			var row, provider string
 			var attempt int
 			err := from.Scan(&row, &attempt, &provider)
@@ -36,19 +31,34 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 				names[attempt] = append(names[attempt], provider)
 			}
 			return err
+		}}
+		r, err := l.lock(ctx, t, id, news, question{lateNews, []any{string(id)}, func(from scanned) error {
+			var number int
+			err := from.Scan(&number)
+			late = append(late, number)
+			return err
 		}})
 		if err != nil {
 			return err
 		}
 		r.also = read
-		for _, provider := range owned {
-			if err := t.closeCase(ctx, payout.CaseUnmatchedEvent, "", provider); err != nil {
-				return err
-			}
-		}
 		attempts, err := r.attempts(ctx)
 		if err != nil {
 			return err
+		}
+		if len(late) > 0 { // which is rare: the news is listed again
+			for _, a := range attempts {
+				if !slices.Contains(late, a.number) {
+					continue
+				}
+				if err := r.ownNews(ctx, a); err != nil {
+					return err
+				}
+			}
+			asking.Inbox = nil
+			if err := t.ask(ctx, news); err != nil {
+				return err
+			}
 		}
 		named[r.attempt] = named[r.attempt] || !r.final()
 		// The earlier attempts are read before the next one is sent, and all of them
@@ -101,10 +111,12 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 	return asking, err
 }
 
-// lateNews gives the payout the events that were stored while their ids became
-// known to be its attempts'.
-const lateNews = `UPDATE inbox SET payout_id = ?, attempt = (SELECT number FROM attempts WHERE payout_id = ? AND provider_payout_id = inbox.provider_payout_id)
-	WHERE payout_id IS NULL AND provider_payout_id IN (SELECT provider_payout_id FROM attempts WHERE payout_id = ?) RETURNING provider_payout_id`
+// lateNews finds the attempts with events that have no owner yet, since they were
+// stored while the id became known. It counts for one attempt after the other, so
+// that both databases look the id up: joined, SQLite reads all that has no owner,
+// and so has every pay-in.
+const lateNews = `SELECT number FROM attempts WHERE payout_id = ?
+	AND (SELECT COUNT(*) FROM inbox WHERE inbox.provider_payout_id = attempts.provider_payout_id AND inbox.payout_id IS NULL) > 0`
 
 // askDoubles adds the further payouts of an attempt that have not ended, or
 // that news is about.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +25,7 @@ type pipeline struct {
 	conn    *sql.Conn
 	waiting *pgx.Batch
 	musts   map[int]error    // by the place among what waits: the error, unless it changes one row
+	unmet   error            // of the first that had to change one row and did not: nothing is committed any more
 	soon    []question       // asked ahead, to be sent with the next question
 	known   map[string]*kept // their answers, while nothing is changed
 	open    bool             // something was sent and nothing committed
@@ -47,6 +49,9 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
 	batch, before, musts := p.waiting, p.waiting.Len(), p.musts
 	for _, q := range questions {
+		if !strings.HasPrefix(q.query, "SELECT ") { // it changes something, and what RETURNING says is its answer
+			clear(p.known)
+		}
 		batch.Queue(q.query, q.args...)
 	}
 	soon := p.soon
@@ -59,8 +64,8 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 		var err error
 		for n := 0; n < before && err == nil; n++ {
 			var tag pgconn.CommandTag
-			if tag, err = results.Exec(); err == nil && tag.RowsAffected() != 1 {
-				err = musts[n] // nil for what need not
+			if tag, err = results.Exec(); err == nil && tag.RowsAffected() != 1 && musts[n] != nil {
+				err, p.unmet = musts[n], musts[n]
 			}
 		}
 		if err == nil {
@@ -236,6 +241,9 @@ func (p *pipeline) commit(ctx context.Context) error {
 		if err := p.send(ctx, func(pgx.BatchResults) error { return nil }); err != nil {
 			return err
 		}
+	}
+	if p.unmet != nil { // for the database nothing went wrong
+		return p.unmet
 	}
 	err := p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()

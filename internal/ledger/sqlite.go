@@ -93,8 +93,9 @@ func (w *writer) drop() error {
 // it takes milliseconds, and each interruptible statement costs a goroutine.
 type compiled struct {
 	*writer
-	back chan *writer
-	open bool
+	back  chan *writer
+	open  bool
+	unmet error // of what had to change one row and did not: nothing is committed any more
 }
 
 func (c *compiled) exec(ctx context.Context, query string, args []any) (int64, error) {
@@ -113,7 +114,7 @@ func (c *compiled) later(ctx context.Context, query string, args []any) error {
 func (c *compiled) must(ctx context.Context, none error, query string, args []any) error {
 	n, err := c.exec(ctx, query, args)
 	if err == nil && n != 1 {
-		err = none
+		err, c.unmet = none, none
 	}
 	return err
 }
@@ -155,7 +156,7 @@ func (c *compiled) ask(ctx context.Context, questions []question) error {
 func (*compiled) ahead(string, []any) {} // there is no journey
 
 func (c *compiled) commit(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), c.unmet); err != nil {
 		return err
 	}
 	_, err := c.exec(ctx, "COMMIT", nil)

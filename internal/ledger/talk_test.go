@@ -3,10 +3,15 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"payouts/internal/ledger"
 	"payouts/internal/ledger/ledgertest"
+	"payouts/internal/payout"
 )
 
 const (
@@ -52,6 +57,11 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 			}
 			return none
 		}},
+		"what must change a row and changes none is not committed by who does not mind": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
+			_, _ = t.Write(ctx, addPlayer, "a", "game", 1), t.Must(ctx, none, renamePlayer, "other", "b")
+			_, _ = t.Int(ctx, allPlayers)
+			return nil
+		}},
 		"what is given up leaves nothing": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
 			_, err := t.Exec(ctx, addPlayer, "a", "game", 1)
 			return errors.Join(none, err)
@@ -62,6 +72,18 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 			err = errors.Join(err, t.Write(ctx, addPlayer, "a", "game", 1))
 			if n, asked := t.Int(ctx, allPlayers); n != 1 || asked != nil {
 				err = errors.Join(err, asked, errors.New("the answer is from before the write"))
+			}
+			return err
+		}},
+		"an answer given ahead is none after a question that changes something": {players: 2, do: func(ctx context.Context, t ledger.Talk) (err error) {
+			for want, put := range []func(context.Context, string, ...any) (int, error){t.Ask, t.Int} {
+				t.Ahead(allPlayers)
+				_, asked := t.Int(ctx, noPlayer, "a")
+				_, put := put(ctx, addPlayer+" RETURNING 1", fmt.Sprint(want), "game", 1)
+				err = errors.Join(err, asked, put)
+				if n, asked := t.Int(ctx, allPlayers); n != want+1 || asked != nil {
+					err = errors.Join(err, asked, errors.New("the answer is from before the change"))
+				}
 			}
 			return err
 		}},
@@ -129,5 +151,73 @@ func TestCloseTwice(t *testing.T) {
 	}
 	if _, _, err := books.Accept(t.Context(), ledgertest.NewPayout("late", 1), ledgertest.Merchant, false); err == nil {
 		t.Error("closed books accept")
+	}
+}
+
+// News without an owner is looked up by the provider's id: there is much of it,
+// since every pay-in is.
+func TestLateNewsIsLookedUp(t *testing.T) {
+	for database, open := range map[string]func(testing.TB, ...func(*ledger.Options)) ledgertest.Books{"SQLite": ledgertest.SQLite, "Postgres": ledgertest.Postgres} {
+		t.Run(database, func(t *testing.T) {
+			books := open(t)
+			books.Rows.SetMaxOpenConns(1)
+			blob, ready, explain := "BLOB", []string{"ANALYZE"}, "EXPLAIN QUERY PLAN "+strings.ReplaceAll(ledger.LateNews, "?", "'x'")
+			if database == "Postgres" {
+				blob = "BYTEA"
+				ready = append(ready, "SET plan_cache_mode = force_generic_plan", "PREPARE late (TEXT) AS "+strings.ReplaceAll(ledger.LateNews, "?", "$1"))
+				explain = "EXPLAIN EXECUTE late ('x')"
+			} else {
+				ready = nil // nobody analyzes it
+			}
+			for _, command := range append([]string{`WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000)
+				INSERT INTO inbox (id, event_id, digest, type, provider_payout_id, claimed_payout_id, payout_id, attempt, claimed_status, failure_reason, signed_at, signature, received_at, seal_key, body)
+				SELECT 'i' || n, 'e' || n, 'd', 'payment_settled', CASE n % 10 WHEN 0 THEN 'p' || n ELSE '' END, '', NULL, 0, '', '', '', '', n, '', CAST('' AS ` + blob + `) FROM s`}, ready...) {
+				_, err := books.Rows.Exec(command)
+				must(t, err)
+			}
+			var plan strings.Builder
+			width := 1
+			if database == "SQLite" {
+				width = 4
+			}
+			each(t, books.Rows, explain, width, func(row []any) { fmt.Fprintln(&plan, row[width-1]) })
+			if said := plan.String(); !strings.Contains(said, "inbox_by_provider_payout") || strings.Contains(said, "Seq Scan on inbox") {
+				t.Errorf("it is found by\n%s", said)
+			}
+		})
+	}
+}
+
+// An event that was stored while its id became known has no owner: the next step
+// that reads takes it over, beside what it has anyway.
+func TestLateNewsIsTakenOver(t *testing.T) {
+	for database, open := range map[string]func(testing.TB, ...func(*ledger.Options)) ledgertest.Books{"SQLite": ledgertest.SQLite, "Postgres": ledgertest.Postgres} {
+		t.Run(database, func(t *testing.T) {
+			books := open(t)
+			books.Fund(t, 1000)
+			p, _, err := books.Accept(t.Context(), ledgertest.NewPayout("k", 1000), ledgertest.Merchant, false)
+			must(t, err)
+			s, _, err := books.OpenSend(t.Context(), p.ID, books.Clock.Now().Add(time.Hour))
+			must(t, err)
+			_, err = books.CloseSend(t.Context(), s, payout.Created{Answer: payout.AnswerCreated, ProviderID: "theirs", Raw: []byte("{}")})
+			must(t, err)
+			for _, event := range []string{"e1", "e2", "e3"} {
+				_, err := books.StoreNews(t.Context(), payout.News{EventID: event, Type: "payout_executed", ProviderID: "theirs", Status: "executed", Body: []byte("{}")})
+				must(t, err)
+				books.Clock.Advance(time.Second)
+			}
+			_, err = books.Rows.Exec("UPDATE inbox SET payout_id = NULL, attempt = 0 WHERE event_id <> 'e2'")
+			must(t, err)
+			asking, err := books.Read(t.Context(), p.ID)
+			must(t, err)
+			if len(asking.Inbox) != 3 || !slices.IsSorted(asking.Inbox) || len(slices.Compact(asking.Inbox)) != 3 || len(asking.Asks) != 1 {
+				t.Errorf("asks %+v", asking)
+			}
+			var owned int
+			must(t, books.Rows.QueryRow("SELECT COUNT(*) FROM inbox WHERE payout_id = '"+string(p.ID)+"' AND attempt = 1").Scan(&owned))
+			if owned != 3 {
+				t.Errorf("%d of 3 events have their owner", owned)
+			}
+		})
 	}
 }

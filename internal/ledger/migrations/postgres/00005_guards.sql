@@ -3,6 +3,9 @@
 -- the columns that never change, which no step names in its SET, and a short one
 -- for each that may change, but not from everything to everything. A guard that
 -- names columns is not asked when another trigger changes them: none here does.
+-- An older program is at work meanwhile: the tables are taken in the order of its
+-- steps, else one locks the other out.
+LOCK TABLE payouts, attempts, sends, transactions;
 DROP TRIGGER transactions_stay ON transactions;
 CREATE TRIGGER transactions_stay BEFORE UPDATE OF id, kind, payout_id, attempt, slot, evidence_id, from_account, to_account, amount_in_minor, currency, reason, booked_at, effective_at ON transactions FOR EACH ROW
 WHEN ((NEW.id, NEW.kind, NEW.payout_id, NEW.attempt, NEW.slot, NEW.evidence_id, NEW.from_account, NEW.to_account, NEW.amount_in_minor, NEW.currency, NEW.reason, NEW.booked_at, NEW.effective_at) IS DISTINCT FROM (OLD.id, OLD.kind, OLD.payout_id, OLD.attempt, OLD.slot, OLD.evidence_id, OLD.from_account, OLD.to_account, OLD.amount_in_minor, OLD.currency, OLD.reason, OLD.booked_at, OLD.effective_at))
