@@ -89,7 +89,7 @@ func (l *Ledger) letIn(ctx context.Context, t tx) error {
 		return err
 	}
 	l.log.Info("the provider lets us in again")
-	return t.closeCase(ctx, payout.CaseCredentials, "", "")
+	return t.closeCase(ctx, payout.CaseCredentials, "")
 }
 
 // drift counts a value of the provider that this build does not list.

@@ -393,7 +393,7 @@ func (r *row) settle(ctx context.Context, a *attempt, w payout.Word, evidenceID 
 		}
 	}
 	// The account pays again.
-	if err := r.t.closeCase(ctx, payout.CaseShortage, "", r.merchant); err != nil {
+	if err := r.t.closeCase(ctx, payout.CaseShortage, r.merchant); err != nil {
 		return err
 	}
 	return r.closeAnswered(ctx)

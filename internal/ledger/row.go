@@ -407,7 +407,7 @@ func (r *row) ownNews(ctx context.Context, a attempt) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, "", a.providerID)
+	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, a.providerID)
 }
 
 const unappliedNews = "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applied_at IS NULL"
@@ -547,10 +547,10 @@ func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
 	return err
 }
 
-func (t tx) closeCase(ctx context.Context, kind payout.CaseKind, id payout.ID, subject string) error {
-	err := t.write(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = ? AND kind = ? AND subject = ? AND status = 'open'`,
-		stored(t.now), string(id), string(kind), subject)
-	return err
+// closeCase closes the open case of a kind about something that is no payout.
+func (t tx) closeCase(ctx context.Context, kind payout.CaseKind, subject string) error {
+	return t.write(ctx, `UPDATE cases SET status = 'closed', closed_at = ?, version = version + 1 WHERE payout_id = '' AND kind = ? AND subject = ? AND status = 'open'`,
+		stored(t.now), string(kind), subject)
 }
 
 // stuckAfter is the age at which an undecided payout gets a case `slow`. A
