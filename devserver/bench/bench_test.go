@@ -32,7 +32,7 @@ func TestEveryNumberIsThere(t *testing.T) {
 		databases = databases[:1]
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bench"), "-short", "-rounds", "1", "-round", "3s", "-few", "200", "-many", "400",
-		"-transactions", "40", "-webhooks", "40", "-steady", "3s", "-in-flight", "8", "-out", out)
+		"-transactions", "40", "-webhooks", "40", "-steady", "3s", "-in-flight", "8", "-lull", "1s", "-out", out)
 	said, err := cmd.CombinedOutput()
 	t.Logf("%s", said)
 	if err != nil {

@@ -110,7 +110,8 @@ type bench struct {
 	postgres *postgres // nil where there is none
 	bareRuns *bareRunner
 	houses   []*house
-	loaded   time.Time // when the last load ended
+	lull     time.Duration // between rounds
+	loaded   time.Time     // when the last load ended
 }
 
 func (b *bench) flags(args []string) error {
@@ -130,6 +131,7 @@ func (b *bench) flags(args []string) error {
 	transactions := f.Int("transactions", 0, "ledger transactions of a kind, a round; default 1500, -short 400")
 	webhooks := f.Int("webhooks", 0, "webhooks, a round; default 1500, -short 400")
 	steadyFor := f.Duration("steady", 0, "how long latencies are measured; default 30s, -short 8s")
+	f.DurationVar(&b.lull, "lull", 11*time.Second, "pause between rounds, in which timers fire that the last one left to Temporal; shorter, the next one pays for them")
 	inFlight := f.Int("in-flight", 0, "payouts under way at any time; default 48")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -121,7 +121,7 @@ func race(bare *contestant, houses []*contestant) (payoutSpeed, map[string]payou
 				p.PerCPU += each
 			}
 		}
-		if p.PerCPU > 0 {
+		if alone.CPU["temporal"] > 0 { // else it is elsewhere, and nobody knows what all is
 			p.Beyond = (p.Ours - alone.Ours) / p.PerCPU
 		}
 		all[c.name] = p
@@ -141,6 +141,9 @@ func (r *report) judge() {
 	for _, name := range slices.Sorted(maps.Keys(r.Payouts)) {
 		if strings.HasSuffix(name, fmt.Sprintf(" %d stored", r.Size.Few)) {
 			least("payouts, of the bare workflow's speed ("+name+")", r.Payouts[name].Ratio.Median, payouts)
+			if r.Bare.CPU["temporal"] == 0 { // it is elsewhere
+				continue
+			}
 			most("our CPU beyond the bare worker's, of all CPU ("+name+")", r.Payouts[name].Beyond, 0.15)
 		}
 	}

@@ -77,8 +77,7 @@ const silence = 9 * time.Second
 // each when it is due, although it was cancelled long before: that is work of
 // one contestant, and must not be counted as the next one's.
 func (b *bench) quiet(ctx context.Context) {
-	const due = 11 * time.Second
-	pause(ctx, time.Until(b.loaded.Add(due)))
+	pause(ctx, time.Until(b.loaded.Add(b.lull)))
 	const idle, look = 0.1, 500 * time.Millisecond // of a core
 	for limit := time.Now().Add(15 * time.Second); ctx.Err() == nil && time.Now().Before(limit); {
 		before := b.temporal.cpu()
