@@ -158,45 +158,5 @@ func (b *browser) click(text string) {
 	})
 }
 
-// offers waits until a list, by its label, offers all of these texts. The page
-// closes an open list when it hears more from the run: it is opened again.
-func (b *browser) offers(label string, texts ...string) {
-	b.t.Helper()
-	b.inList(label, quoted(texts), "texts.every(text => offered.some(e => e.innerText.includes(text)))")
-}
-
-// choose takes the entry of this name from a list.
-func (b *browser) choose(label, name string) {
-	b.t.Helper()
-	b.inList(label, quoted([]string{name}), `offered.some(e => e.innerText.trim().split("\n")[0] === texts[0] && (e.click(), true))`)
-}
-
-// inList waits until something holds of what an open list has on offer.
-func (b *browser) inList(label, texts, holds string) {
-	b.t.Helper()
-	script := fmt.Sprintf(`(() => {
-		const texts = [%s];
-		const label = [...document.querySelectorAll("label")].find(e => e.innerText.replace("*", "").trim() === %q && e.getClientRects().length > 0);
-		if (!label) return false;
-		const list = CSS.escape(label.htmlFor + "-select");
-		const offered = [...document.querySelectorAll("#" + list + " [role=option]")].filter(e => e.innerText.trim());
-		if (offered.length === 0) document.querySelector("[data-menu-anchor=" + list + "] button")?.click();
-		return %s;
-	})()`, texts, label, holds)
-	await(b.t, soon, func() bool { return does(b, "choose from "+label, evaluate[bool](script)) }, func() string {
-		b.shoot("missing")
-		return fmt.Sprintf("the list %q does not offer %s; the page shows:\n%s", label, texts, b.shown())
-	})
-}
-
-// quoted are texts as JavaScript takes them.
-func quoted(texts []string) string {
-	list := make([]string, len(texts))
-	for i, text := range texts {
-		list[i] = fmt.Sprintf("%q", text)
-	}
-	return strings.Join(list, ", ")
-}
-
 // evaluate runs a script in the page.
 func evaluate[T any](script string) chromedp.Action[T] { return chromedp.Evaluate[T](script) }

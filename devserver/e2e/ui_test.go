@@ -33,7 +33,7 @@ type seen struct {
 // casesURL is where this house says that people see what they are asked.
 const casesURL = "https://backoffice.example/cases?payout={payout}"
 
-// kind is what it is called; with an s, where the API tells of it.
+// kind is what it is called. Where the API tells of it, an s is added.
 func (s seen) kind() string {
 	if s.refund {
 		return "refund"
@@ -199,41 +199,10 @@ func TestTemporalUI(t *testing.T) {
 	b.click("Pending Activities")
 	b.sees("PollPayout", "not decided yet: authorized; asked again in")
 	b.shoot("waiting pending")
-	b.sends(h, *all[1])
 
 	b.visit(server.ui + "/namespaces/default/schedules/sweep")
 	b.sees("Finds payouts and refunds that nobody is working at")
 	b.shoot("sweep")
-}
-
-// sends sends a payout that waits each thing that people can send it by hand,
-// as the dialogs of the UI offer it: TrueLayer is asked, and nothing else comes of it.
-func (b *browser) sends(h *house, s seen) {
-	b.t.Helper()
-	for _, by := range []struct{ hand, list, name, says, done string }{
-		{"Send a Signal", "Signal name", "news", "TrueLayer is asked now.", "Workflow signaled."},
-		{"Send an Update", "Name", "look", "Ask TrueLayer now, instead of at the next poll.", "Update successful"},
-	} {
-		before := h.gets()
-		b.click("More Actions")
-		b.click(by.hand)
-		b.offers(by.list, by.name, by.says, "decides nothing", "ends no rest.", "Leave Data empty: nobody reads it.")
-		b.shoot(slug(by.hand))
-		b.choose(by.list, by.name)
-		b.click("Submit")
-		b.sees(by.done)
-		await(b.t, soon, func() bool { return h.gets() > before }, because("%s, %s: TrueLayer was not asked", by.hand, by.name))
-	}
-	b.click("Queries")
-	b.offers("Query Type", "state", "Where it stands and which step is next, as this run last heard")
-	b.shoot("queries")
-	b.choose("Query Type", "state")
-	b.click("Run Query")
-	b.sees(`"payout_id"`, s.id, `"status"`, "authorized")
-	b.shoot("query state")
-	if p := h.payout(s.id); p.Status != "authorized" || p.Money != "held" || len(p.Attempts) != 1 {
-		b.t.Errorf("after what was sent by hand it is %s, its money %s, attempts %d", p.Status, p.Money, len(p.Attempts))
-	}
 }
 
 type filter struct{ what, query string }
