@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/converter"
+
 	"payouts/internal/payout"
 )
 
@@ -218,6 +221,39 @@ func TestLook(t *testing.T) {
 	sc.check(t, s)
 	if took > sc.takes+moment {
 		t.Errorf("it took %s, want the look at %s to end it", took, sc.takes)
+	}
+}
+
+// People may send a run anything by hand, with anything in it: all that it can
+// mean is that the bank is asked.
+func TestNonsenseSentByHand(t *testing.T) {
+	t.Parallel()
+	decision := map[string]string{"action": "never_created", "decision": "approve", "status": "failed"}
+	unreadable := converter.NewRawValue(&commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("unheard/of")}, Data: []byte{0xff, 0}})
+	for name, sc := range map[string]scenario{
+		"executed":       {script: []life{executed}, status: payout.StatusExecuted, money: paid, payouts: 1},
+		"failed":         {script: []life{failed("invalid_iban")}, status: payout.StatusFailed, reason: "invalid_iban", money: credited, payouts: 1},
+		"rests, is paid": {script: []life{failed("insufficient_funds"), executed}, status: payout.StatusExecuted, money: paid, payouts: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := set(t, sc.script, true)
+			for at := range 5 {
+				s.at(time.Duration(1+7*at)*time.Second, func() {
+					before := s.money()
+					for _, with := range []any{nil, 17, decision, unreadable} {
+						s.env.SignalWorkflow(SignalNews, with)
+						s.env.SignalWorkflow("approve", with)
+						s.env.UpdateWorkflowNoRejection(UpdateLook, fmt.Sprintf("look-%d-%v", at, with), t, with)
+					}
+					if got := s.money(); got != before {
+						t.Errorf("money after what was sent by hand: %s, before %s", got, before)
+					}
+				})
+			}
+			s.run()
+			sc.check(t, s)
+		})
 	}
 }
 

@@ -22,7 +22,7 @@ type State struct {
 // that Temporal's UI shows beside it.
 func (p *run) handle() {
 	p.news = workflow.GetSignalChannelWithOptions(p.ctx, SignalNews, workflow.SignalChannelOptions{
-		Description: "There is news: TrueLayer is asked now. The gateway sends it when a webhook is stored, the starter when two people decided. It decides nothing by itself."})
+		Description: "There is news: TrueLayer is asked now. The gateway sends it when a webhook is stored, the starter when two people decided. It decides nothing by itself, and ends no rest. Leave Data empty: nobody reads it."})
 	if err := workflow.SetQueryHandlerWithOptions(p.ctx, QueryState, func() (State, error) { return State{p.id, p.at}, nil }, workflow.QueryHandlerOptions{
 		Description: "Where it stands and which step is next, as this run last heard (durations in nanoseconds). `starter show` knows the rest."}); err != nil {
 		p.err = err
@@ -31,7 +31,7 @@ func (p *run) handle() {
 		p.look = true
 		return State{p.id, p.at}, nil
 	}, workflow.UpdateHandlerOptions{
-		Description: "Ask TrueLayer now, instead of at the next poll. It answers with where it stood before; the details show what came of it. It decides nothing, and ends no rest."})
+		Description: "Ask TrueLayer now, instead of at the next poll. It answers with where it stood before; the details show what came of it. It decides nothing, and ends no rest. Leave Data empty: nobody reads it."})
 	if err != nil {
 		p.err = err
 	}

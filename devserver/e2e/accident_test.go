@@ -14,6 +14,8 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
 	"payouts/internal/simulator"
 )
@@ -113,6 +115,61 @@ func TestRunsAreLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// People send runs what nobody sends them, or with what nobody can read: all
+// that it can mean is that the provider is asked.
+func TestSpokenToByHand(t *testing.T) {
+	t.Parallel()
+	h := open(t, restful)
+	lives := h.live(named("waiting", "parked for good")...)
+	h.awaitThere(lives)
+	decision := map[string]string{"action": "never_created", "decision": "approve", "status": "failed"}
+	unreadable := converter.NewRawValue(&commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("unheard/of")}, Data: []byte{0xff, 0}})
+	runs := map[string]string{}
+	for _, l := range lives {
+		info, err := h.run(l.workflowID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs[l.id] = info.GetExecution().GetRunId()
+		before := h.balance(l.winner.id)
+		for _, with := range []any{nil, 17, decision, unreadable} {
+			for _, name := range []string{"news", "look", "approve"} {
+				if err := h.temporal.SignalWorkflow(t.Context(), l.workflowID(), "", name, with); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := h.updates(l.workflowID(), "look", with); err != nil {
+				t.Errorf("look with %v while %s: %v", with, l.name, err)
+			}
+			if h.updates(l.workflowID(), "approve", with) == nil {
+				t.Errorf("while %s it took an update that approves something", l.name)
+			}
+		}
+		if has := h.balance(l.winner.id); has != before {
+			t.Errorf("while %s: the player has %+v, before it was %+v", l.name, has, before)
+		}
+	}
+	h.kill("worker")
+	h.restart("worker") // which plays all of it again
+	h.sim.Advance(later)
+	h.judgeAll("spoken to by hand", lives, func(h *house, l life, p payout) {
+		if run := h.awaitRun(p).GetExecution().GetRunId(); run != runs[l.id] {
+			h.t.Errorf("ended by the run %s, want the one that was spoken to, %s", run, runs[l.id])
+		}
+	})
+}
+
+// updates sends a run an update, and waits until it is done or rejected.
+func (h *house) updates(workflowID, name string, with any) error {
+	ctx, cancel := h.within()
+	defer cancel()
+	handle, err := h.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: workflowID, UpdateName: name, Args: []any{with}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err != nil {
+		return err
+	}
+	return handle.Get(ctx, nil)
 }
 
 // Temporal is down when a payout is accepted, and the starter dies before it

@@ -142,13 +142,13 @@ func (b *browser) shoot(name string) {
 	}
 }
 
-// click clicks a link, a button or a tab, by what it shows or is called.
-// What is shown may end with a number, such as of events.
+// click clicks a link, a button, a tab or an entry of a menu, by what it shows
+// or is called. What is shown may end with a number, such as of events.
 func (b *browser) click(text string) {
 	b.t.Helper()
 	script := fmt.Sprintf(`(() => {
 		const is = e => [e.innerText.replace(/\s*\d+\s*$/, "").trim(), e.getAttribute("aria-label")].includes(%q);
-		const found = [...document.querySelectorAll("a, button, [role=tab]")].find(e => is(e) && e.getClientRects().length > 0);
+		const found = [...document.querySelectorAll("a, button, [role=tab], [role=menuitem]")].find(e => is(e) && !e.disabled && e.getClientRects().length > 0);
 		if (found) found.click();
 		return !!found;
 	})()`, text)

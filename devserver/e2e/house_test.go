@@ -304,11 +304,32 @@ func (h *house) pays(p player, minor int64, reference string) string {
 	return made.ID
 }
 
+// refunds lets a player pay in, asks for all of it back, and answers with the
+// refund's id.
+func (h *house) refunds(p player, minor int64, reference string) string {
+	h.t.Helper()
+	paid, err := h.sim.AddPayIn(simulator.PayIn{MerchantAccountID: merchant, AmountInMinor: minor, NoWebhook: true,
+		UserID: p.user, PaymentSourceID: p.source, Metadata: map[string]string{"player_id": p.id}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	a := h.created(h.backend.call(http.MethodPost, "/v1/refunds", uuid.NewString(), map[string]any{"payment_id": paid.ID,
+		"amount_in_minor": minor, "currency": "GBP", "player_id": p.id, "reference": reference}))
+	var made payout
+	if err := json.Unmarshal(a.body, &made); err != nil {
+		h.t.Fatal(err)
+	}
+	return made.ID
+}
+
 // payout reads a payout.
-func (h *house) payout(id string) payout {
+func (h *house) payout(id string) payout { return h.told("payouts", id) }
+
+// told is what the API says of a payout or a refund.
+func (h *house) told(kind, id string) payout {
 	h.t.Helper()
 	var p payout
-	if err := h.backend.read("/v1/payouts/"+id, &p); err != nil {
+	if err := h.backend.read("/v1/"+kind+"/"+id, &p); err != nil {
 		h.t.Fatal(err)
 	}
 	return p
@@ -317,9 +338,15 @@ func (h *house) payout(id string) payout {
 // awaitPayout waits until a payout is as wanted.
 func (h *house) awaitPayout(id, what string, limit time.Duration, done func(payout) bool) payout {
 	h.t.Helper()
+	return h.awaitTold("payouts", id, what, limit, done)
+}
+
+// awaitTold waits until a payout or a refund is as wanted.
+func (h *house) awaitTold(kind, id, what string, limit time.Duration, done func(payout) bool) payout {
+	h.t.Helper()
 	var p payout
-	await(h.t, limit, func() bool { p = h.payout(id); return done(p) }, func() string {
-		return fmt.Sprintf("payout %s is %s (next: %s, attempts %d), want %s\n%s", id, p.Status, p.NextStep, len(p.Attempts), what, p.story())
+	await(h.t, limit, func() bool { p = h.told(kind, id); return done(p) }, func() string {
+		return fmt.Sprintf("%s %s is %s (next: %s, attempts %d), want %s\n%s", kind, id, p.Status, p.NextStep, len(p.Attempts), what, p.story())
 	})
 	return p
 }

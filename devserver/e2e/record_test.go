@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,28 +134,11 @@ func newScene(t *testing.T, r recording) *scene {
 		s.script(rule)
 	}
 	if r.refund {
-		s.id = s.refunds()
+		s.id = s.refunds(s.winner, s.recording.amount, s.winner.id)
 	} else {
 		s.id = s.pays(s.winner, s.recording.amount, s.winner.id)
 	}
 	return s
-}
-
-// refunds lets the winner pay in, and asks for all of it back.
-func (s *scene) refunds() string {
-	s.t.Helper()
-	paid, err := s.sim.AddPayIn(simulator.PayIn{MerchantAccountID: merchant, AmountInMinor: s.recording.amount, NoWebhook: true,
-		UserID: s.winner.user, PaymentSourceID: s.winner.source, Metadata: map[string]string{"player_id": s.winner.id}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	a := s.created(s.backend.call(http.MethodPost, "/v1/refunds", uuid.NewString(), map[string]any{"payment_id": paid.ID,
-		"amount_in_minor": s.recording.amount, "currency": "GBP", "player_id": s.winner.id, "reference": s.winner.id}))
-	var made payout
-	if err := json.Unmarshal(a.body, &made); err != nil {
-		s.t.Fatal(err)
-	}
-	return made.ID
 }
 
 // workflowID is the id of its own run, or of late word about it.

@@ -15,12 +15,13 @@ import (
 	"payouts/internal/simulator"
 )
 
-// seen is a payout that a person looks at in Temporal's UI.
+// seen is a payout or a refund that a person looks at in Temporal's UI.
 type seen struct {
 	name     string
 	minor    int64
 	rule     simulator.Rule
 	there    func(payout) bool
+	refund   bool
 	late     bool     // it is read on the page of its late word
 	details  []string // what the page of its run says of it
 	history  []string // what the history of its run says
@@ -31,6 +32,14 @@ type seen struct {
 
 // casesURL is where this house says that people see what they are asked.
 const casesURL = "https://backoffice.example/cases?payout={payout}"
+
+// kind is what it is called. Where the API tells of it, an s is added.
+func (s seen) kind() string {
+	if s.refund {
+		return "refund"
+	}
+	return "payout"
+}
 
 // reference is what the player's bank shows: nothing that Temporal may see.
 func (s seen) reference() string { return "Ada " + s.name }
@@ -68,12 +77,26 @@ func toSee() []*seen {
 			there:   func(p payout) bool { return p.Status == "returned" && p.NextStep == "done" },
 			details: []string{"late word on £70.00 to PLAYER", "Returned: it was executed, and the bank sent it back.", "Money: returned: sent back by the bank, in the player's balance again"},
 			history: []string{"late word: ask TrueLayer, reconcile the books", "credit the player what the bank sent back"}},
+		{name: "announced", minor: 15_00, late: true, rule: simulator.Rule{Delay: &simulator.Delay{Execute: aMoment}, Return: &simulator.Step{After: simulator.Duration(3 * time.Second), Show: simulator.ShowWebhook}},
+			there: func(p payout) bool { return p.Status == "executed" && p.NextStep == "wait" },
+			details: []string{"late word on £15.00 to PLAYER", "Signed news claims something about this closed payout that TrueLayer does not confirm yet.", "Money: paid: it left for the player's bank",
+				"Waits for: TrueLayer's word, or money on the statement.", "Next, by itself: TrueLayer is asked again and again, for RETURN_ASK_FOR at the most; then a case is opened."},
+			history: []string{"late word: ask TrueLayer, reconcile the books", "late word: ask TrueLayer until it confirms; each retry is one poll"}},
+		{name: "refund", minor: 25_00, refund: true, there: func(p payout) bool { return p.Status == "authorized" },
+			details: []string{"refund of £25.00 to PLAYER", "One refund through TrueLayer: held in the books", "TrueLayer has attempt 1 and has not decided yet.", "Money: held: set aside, still the player's",
+				"Waits for: TrueLayer's decision", "Next, by itself: TrueLayer is asked again and again", "What you can do: Nothing is needed. The update look"},
+			history: []string{create, waits, "ask TrueLayer until it decides; each retry is one poll", "CreateRefund", "PollRefund"}},
+		{name: "bounced refund", minor: 12_00, refund: true, late: true, rule: simulator.Rule{Delay: &simulator.Delay{Execute: aMoment}, Return: &simulator.Step{After: simulator.Duration(3 * time.Second)}},
+			there:   func(p payout) bool { return p.Status == "returned" && p.NextStep == "done" },
+			details: []string{"late word on refund of £12.00 to PLAYER", "What turned up about a refund after it was executed.", "Returned: it was executed, and the bank sent it back.", "Money: returned: sent back by the bank, in the player's balance again"},
+			history: []string{"late word: ask TrueLayer, reconcile the books", "credit the player what the bank sent back", "ReconcileRefund"}},
 	}
 }
 
 // found is what each filter of docs/temporal-ui.md finds, by its words there.
 var found = map[string][]string{
-	"payouts and refunds, without the sweeper's runs": {"executed", "waiting", "resting", "parked", "credited back", "frozen", "returned", "returned late"},
+	"payouts and refunds, without the sweeper's runs": {"executed", "waiting", "resting", "parked", "credited back", "frozen", "returned", "returned late",
+		"announced", "announced late", "refund", "bounced refund", "bounced refund late"},
 	"all of one player":                               {"executed"},
 	"every run of one payout or refund":               {"returned", "returned late"},
 	"parked: a person is asked, the money stays held": {"parked"},
@@ -81,8 +104,8 @@ var found = map[string][]string{
 	"failed":                                 {"credited back", "frozen"},
 	"failed, by reason":                      {"credited back"},
 	"frozen, for compliance":                 {"frozen"},
-	"sent back by the bank":                  {"returned late"},
-	"late word, whatever came of it":         {"returned late"},
+	"sent back by the bank":                  {"returned late", "bounced refund late"},
+	"late word, whatever came of it":         {"returned late", "announced late", "bounced refund late"},
 	"large ones that are open (minor units)": {"resting", "parked"},
 	"open since before some instant":         {},
 	"a fault of the programs: a run that failed, or one whose code does not get on": {},
@@ -100,15 +123,19 @@ func TestTemporalUI(t *testing.T) {
 		s.winner = h.wins(s.minor)
 		s.rule.Match.Reference = s.reference()
 		h.script(s.rule)
-		s.id = h.pays(s.winner, s.minor, s.reference())
+		if s.refund {
+			s.id = h.refunds(s.winner, s.minor, s.reference())
+		} else {
+			s.id = h.pays(s.winner, s.minor, s.reference())
+		}
 	}
 	names := map[string]string{} // of runs, by workflow id
 	var private []string
 	for _, s := range all {
-		p := h.awaitPayout(s.id, s.name, 2*soon, s.there)
+		p := h.awaitTold(s.kind()+"s", s.id, s.name, 2*soon, s.there)
 		s.workflow, names[p.WorkflowID] = p.WorkflowID, s.name
 		if s.late {
-			s.workflow = "payout-return/" + s.id
+			s.workflow = s.kind() + "-return/" + s.id
 			names[s.workflow] = s.name + " late"
 		}
 		if s.name != "waiting" {
@@ -143,7 +170,7 @@ func TestTemporalUI(t *testing.T) {
 		b.visit(page)
 		b.sees(s.workflow)
 		b.click("User Metadata")
-		text := b.sees(append(dated(s.details), "All runs of this payout", "starter show "+s.id)...)
+		text := b.sees(append(dated(s.details), "All runs of this "+s.kind(), "starter show "+s.id)...)
 		b.shoot(s.name)
 		if at := promised(t, s, text); !at.IsZero() && (time.Until(at) < 10*time.Minute || time.Until(at) > 34*time.Minute) {
 			t.Errorf("%s: the next step is said to be at %s, now it is %s", s.name, at, time.Now().UTC())
