@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -211,6 +212,51 @@ func TestMetricsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The dashboard tells how many payouts are in a status for how long, since they
+// came into it and not since they were accepted, and how long they were in those
+// that they left.
+func TestTimeInStatus(t *testing.T) {
+	h, panels := newHouse(t), queries(t)
+	h.idle[paying] = true
+	shows := func(panel, want string) {
+		t.Helper()
+		expr, there := panels["panel "+panel+" A"]
+		if !there {
+			t.Fatalf("there is no panel %q", panel)
+		}
+		var got []string
+		for _, s := range h.watch.ask(t, expr, h.clock) {
+			if s.F > 0 { // nor what is no number
+				got = append(got, fmt.Sprintf("%s %g", s.Metric, s.F))
+			}
+		}
+		if slices.Sort(got); strings.Join(got, ", ") != want {
+			t.Errorf("%q shows %s, want %s", panel, strings.Join(got, ", "), want)
+		}
+	}
+	h.pass(5 * time.Minute)
+	slow := h.accepted()
+	h.pass(2 * time.Hour)
+	shows("For how long in accepted", `{le="+Inf"} 1, {le="14400"} 1, {le="259200"} 1, {le="43200"} 1, {le="604800"} 1, {le="93600"} 1`)
+	shows("For how long in pending", "")
+	h.answered(h.sent(slow), there("their-"+string(slow)))
+	resting := h.created()
+	h.heard(resting, "failed", payout.ReasonSchemeError)
+	h.pass(50 * time.Minute)
+	h.heard(slow, "pending", "") // polled, and where it was
+	h.created()
+	h.pass(11 * time.Minute)
+	shows("For how long in accepted", "")
+	shows("For how long in pending", `{le="+Inf"} 3, {le="14400"} 3, {le="259200"} 3, {le="3600"} 1, {le="43200"} 3, {le="604800"} 3, {le="900"} 1, {le="93600"} 3`)
+	shows("Longer than an hour in its status, by reason", `{reason="none", status="pending"} 1, {reason="scheme_error", status="pending"} 1`)
+	shows("Time in a status that was left, 95 %", `{status="accepted"} 0.95`)
+	h.pass(5 * time.Minute)
+	h.heard(slow, "executed", "")
+	h.pass(2 * time.Minute)
+	shows("Longer than an hour in its status, by reason", `{reason="scheme_error", status="pending"} 1`)
+	shows("Time in a status that was left, 95 %", `{status="pending"} 13860`) // of what is between 3600 and 14400
 }
 
 // The commands of the runbook are commands: they get as far as an API that is

@@ -72,19 +72,7 @@ func (w *watch) look(t *testing.T, now time.Time) {
 	w.firing = map[string]bool{}
 	holds := map[string]bool{}
 	for _, r := range w.rules {
-		query, err := w.engine.NewInstantQuery(t.Context(), w, nil, r.Expr, now)
-		if err != nil {
-			t.Fatalf("%s: %v", r.Alert, err)
-		}
-		result := query.Exec(t.Context())
-		if result.Err != nil || len(result.Warnings) > 0 {
-			t.Fatalf("%s: %v %v", r.Alert, result.Err, result.Warnings)
-		}
-		vector, err := result.Vector()
-		if err != nil {
-			t.Fatalf("%s: %v", r.Alert, err)
-		}
-		for _, sample := range vector {
+		for _, sample := range w.ask(t, r.Expr, now) {
 			key := r.Alert + sample.Metric.String()
 			if holds[key] = true; w.since[key].IsZero() {
 				w.since[key] = now
@@ -93,13 +81,31 @@ func (w *watch) look(t *testing.T, now time.Time) {
 				w.firing[r.Alert], w.firing[key] = true, true
 			}
 		}
-		query.Close()
 	}
 	for key := range w.since {
 		if !holds[key] {
 			delete(w.since, key)
 		}
 	}
+}
+
+// ask evaluates an expression.
+func (w *watch) ask(t *testing.T, expr string, now time.Time) promql.Vector {
+	t.Helper()
+	query, err := w.engine.NewInstantQuery(t.Context(), w, nil, expr, now)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	defer query.Close()
+	result := query.Exec(t.Context())
+	if result.Err != nil || len(result.Warnings) > 0 {
+		t.Fatalf("%s: %v %v", expr, result.Err, result.Warnings)
+	}
+	vector, err := result.Vector()
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	return slices.Clone(vector)
 }
 
 func (w *watch) scrape(t *testing.T, now time.Time) {

@@ -111,6 +111,8 @@ func TestTold(t *testing.T) {
 			`payouts_moves_total{kind="payout",reason="none",status="executed"}`: 3, `payouts_moves_total{kind="payout",reason="invalid_iban",status="failed"}`: 1,
 			`payouts_moves_total{kind="refund",reason="none",status="executed"}`: 0, `payouts_end_seconds_count{kind="payout",status="executed"}`: 3,
 			`payouts_open{kind="payout",reason="none",status="pending"}`: 1, `payouts_open{kind="payout",reason="none",status="parked"}`: 0,
+			`payouts_open_within{kind="payout",le="+Inf",reason="none",status="pending"}`: 1, `payouts_open_within{kind="payout",le="604800",reason="none",status="pending"}`: 1,
+			`payouts_status_seconds_count{kind="payout",status="accepted"}`: 5, `payouts_status_seconds_count{kind="payout",status="pending"}`: 4,
 			`payouts_runs_total{asked="sweep",outcome="started",workflow="Payout"}`:          1,
 			`payouts_provider_calls_total{answer="created",class="2xx",op="create payout"}`:  float64(creates - 1),
 			`payouts_provider_calls_total{answer="unknown",class="none",op="create payout"}`: 1,

@@ -2,19 +2,24 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/uuid"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	commonpb "go.temporal.io/api/common/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/proto"
@@ -153,13 +158,50 @@ func headers(history []*historypb.HistoryEvent) (events, size int) {
 	return events, size
 }
 
+// hears is a game backend that takes events, and what it is told of traces by
+// payout: the traceparent of each event, in the order in which they came.
+func hears(t testing.TB) (env map[string]string, of func(payout string) []string) {
+	secret := []byte(strings.ReplaceAll(uuid.NewString(), "-", ""))
+	verifier, err := standardwebhooks.NewWebhookRaw(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "events.secret")
+	if err := os.WriteFile(file, []byte("whsec_"+base64.StdEncoding.EncodeToString(secret)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	heard := map[string][]string{}
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Data struct{ ID string } }
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = errors.Join(verifier.Verify(body, r.Header), json.Unmarshal(body, &event))
+		}
+		if err != nil {
+			t.Errorf("an event: %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		heard[event.Data.ID] = append(heard[event.Data.ID], r.Header.Get("traceparent"))
+	}))
+	t.Cleanup(backend.Close)
+	return map[string]string{"EVENTS_URL": backend.URL, "EVENTS_SECRET_FILE": file}, func(payout string) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(heard[payout])
+	}
+}
+
 // One trace leads from the game backend's request over the run to the calls to
-// the provider and the webhook, also where nobody but the sweeper could start
+// the provider and the webhook, and back to it with each event, also where nobody but the sweeper could start
 // the run. It says which payout, and nothing about whose.
 func TestTraced(t *testing.T) {
 	t.Parallel()
 	traces, addr := collect(t), freeAddress(t)
 	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": traces.URL, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+	backend, told := hears(t)
+	maps.Copy(environment, backend)
 	maps.Copy(environment, far)
 	h := open(t, plan{env: environment, temporal: addr, down: []string{"worker", "gateway"}})
 
@@ -179,24 +221,38 @@ func TestTraced(t *testing.T) {
 	unsampledTrace, _, unsampledHeader := traceOf("00")
 	unsampled := h.paysWithin(unsampledHeader, winner, 10_00, "UNSAMPLED")
 
-	names := []string{"POST /v1/payouts", "CreatePayout", "create payout", "webhook", "ReconcilePayout", "get payout"}
+	names := []string{"POST /v1/payouts", "CreatePayout", "create payout", "webhook", "ReconcilePayout", "get payout", "event"}
 	for id, its := range map[string]struct{ trace, parent string }{adopted: {adoptedTrace, adoptedParent}, atOnce: {trace, parent}} {
 		h.awaitPayout(id, "executed", soon, func(p payout) bool { return p.Status == "executed" })
 		spans := traces.awaitSpans(t, its.trace, names...)
 		request := spans["POST /v1/payouts"]
 		for name, want := range map[string]struct{ parent, program string }{
 			"POST /v1/payouts": {its.parent, "payouts-starter"}, "CreatePayout": {request.id, "payouts-worker"}, "create payout": {spans["CreatePayout"].id, "payouts-worker"},
-			"webhook": {request.id, "payouts-gateway"}, "ReconcilePayout": {request.id, "payouts-worker"}, "get payout": {spans["ReconcilePayout"].id, "payouts-worker"},
+			"webhook": {request.id, "payouts-gateway"}, "ReconcilePayout": {request.id, "payouts-worker"}, "get payout": {spans["ReconcilePayout"].id, "payouts-worker"}, "event": {request.id, "payouts-worker"},
 		} {
 			if got := spans[name]; got.parent != want.parent || got.program != want.program {
 				t.Errorf("%s is of %s under %s, want %s under %s", name, got.program, got.parent, want.program, want.parent)
 			}
 		}
-		for _, name := range []string{"CreatePayout", "webhook", "ReconcilePayout"} {
+		for _, name := range []string{"CreatePayout", "webhook", "ReconcilePayout", "event"} {
 			if spans[name].said["payout_id"] != id {
 				t.Errorf("%s is about %q, want %s", name, spans[name].said["payout_id"], id)
 			}
 		}
+		await(t, soon, func() bool { // accepted, pending, executed
+			var sent []string
+			for _, s := range traces.of(its.trace) {
+				if s.name == "event" {
+					sent = append(sent, "00-"+its.trace+"-"+s.id+"-01")
+				}
+			}
+			heard := told(id)
+			slices.Sort(sent)
+			slices.Sort(heard)
+			return len(heard) == 3 && slices.Equal(heard, sent)
+		}, func() string {
+			return fmt.Sprintf("the backend was told %q of trace %s, and its spans are %v", told(id), its.trace, traces.of(its.trace))
+		})
 		for _, s := range traces.of(its.trace) {
 			text := strings.ToLower(s.name + fmt.Sprint(s.said))
 			for _, theirs := range []string{winner.id, winner.user, winner.source, "ADOPTED", "AT ONCE", "secret"} {
@@ -226,5 +282,9 @@ func TestTraced(t *testing.T) {
 	h.awaitPayout(unsampled, "executed", soon, func(p payout) bool { return p.Status == "executed" })
 	if events, _ := headers(h.history("payout/"+unsampled, "")); events > 0 || len(traces.of(unsampledTrace)) > 0 {
 		t.Errorf("an unsampled trace has %d spans and %d headers", len(traces.of(unsampledTrace)), events)
+	}
+	await(t, soon, func() bool { return len(told(unsampled)) == 3 }, func() string { return fmt.Sprintf("the backend was told %q of it", told(unsampled)) })
+	if strings.Join(told(unsampled), "") != "" {
+		t.Errorf("the backend is told a trace that nobody records: %q", told(unsampled))
 	}
 }

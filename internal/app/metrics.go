@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ type Metrics struct {
 	stuck      prometheus.Gauge
 	moves      *prometheus.CounterVec
 	ended      *prometheus.HistogramVec
+	stayed     *prometheus.HistogramVec
 	runs       *prometheus.CounterVec
 	asked      string // on whose behalf this program starts runs
 }
@@ -69,6 +71,10 @@ func NewMetrics(now func() time.Time) *Metrics {
 	took := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	}
+	lives := make([]float64, 0, len(ledger.Bounds()))
+	for _, b := range ledger.Bounds() {
+		lives = append(lives, b.Seconds())
+	}
 	m := &Metrics{
 		Registry:   prometheus.NewRegistry(),
 		now:        now,
@@ -85,20 +91,24 @@ func NewMetrics(now func() time.Time) *Metrics {
 		temporal:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_temporal_ready", Help: "1 while this worker could make the Temporal namespace ready, as it tries each minute."}),
 		stuck:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "payouts_runs_stuck", Help: "Open runs whose tasks fail again and again, as this worker counted them within the last minute: mostly, a build cannot go on with what another one began."}),
 		moves:      counter("payouts_moves_total", "Payouts and refunds that came into a status, by failure reason (none: none; other: one this build does not list).", "kind", "status", "reason"),
-		ended:      took("payouts_end_seconds", "Time from being accepted to a final status; a return counts as a further end.", []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 26 * 3600, 72 * 3600, 168 * 3600}, "kind", "status"),
+		ended:      took("payouts_end_seconds", "Time from being accepted to a final status; a return counts as a further end.", lives, "kind", "status"),
+		stayed:     took("payouts_status_seconds", "Time in a status, from coming into it to leaving it for another. What is still in one: payouts_open_within.", lives, "kind", "status"),
 		runs:       counter("payouts_runs_total", "Runs that were asked for on behalf of a request or of the sweeper, by workflow and outcome: started, or found open. Those that the sweeper started are adoptions.", "asked", "workflow", "outcome"),
 		asked:      askedByRequest,
 	}
 	for _, kind := range []payout.Kind{payout.KindPayout, payout.KindRefund} {
 		for _, status := range payout.Statuses() {
 			m.moves.WithLabelValues(string(kind), string(status), reasonLabel(""))
+			if !status.Final() {
+				m.stayed.WithLabelValues(string(kind), string(status))
+			}
 		}
 		for _, reason := range payout.Reasons() {
 			m.moves.WithLabelValues(string(kind), string(payout.StatusFailed), reasonLabel(reason))
 		}
 	}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.commits, m.rollbacks, m.retries, m.commitTook, m.moves, m.ended, m.runs)
+		m.commits, m.rollbacks, m.retries, m.commitTook, m.moves, m.ended, m.stayed, m.runs)
 	return m
 }
 
@@ -151,6 +161,9 @@ func (m *Metrics) Transaction(a ledger.Attempted) {
 		m.moves.WithLabelValues(string(to.Kind), string(to.Status), reasonLabel(to.Reason)).Inc()
 		if to.Status.Final() {
 			m.ended.WithLabelValues(string(to.Kind), string(to.Status)).Observe(to.Age.Seconds())
+		}
+		if to.Left != "" {
+			m.stayed.WithLabelValues(string(to.Kind), string(to.Left)).Observe(max(to.Stayed.Seconds(), 0)) // programs' clocks differ
 		}
 	}
 }
@@ -243,6 +256,7 @@ var (
 	booksUp            = books("books_up", "1 while the books could be read for these metrics. While it is 0, those about the books are missing.")
 	booksOpen          = books("open", "Payouts and refunds that are not final, by status and failure reason (none: none; other: one this build does not list).", "kind", "status", "reason")
 	booksOpenAge       = books("open_oldest_seconds", "How long the one that is longest in this status is in it.", "kind", "status", "reason")
+	booksOpenWithin    = books("open_within", "Those of payouts_open that are in this status for at most le seconds; +Inf: all of them. They come and go: never rate.", "kind", "status", "reason", "le")
 	booksUnknown       = books("unknown_outcomes", "Payouts sent to the provider that may have arrived and were never answered.")
 	booksUnknownAge    = books("unknown_outcome_oldest_seconds", "Time since the first send of the oldest of them; 0: none.")
 	booksWindow        = books("key_window_remaining_seconds", "Time until the first key window ends among the unanswered that are still sent again; without any, no value.")
@@ -262,7 +276,7 @@ var (
 	booksUnsealed      = books("ledger_unsealed", "Transactions of the ledger that wait for their position.")
 	booksUnsealedAge   = books("ledger_unsealed_oldest_seconds", "Age of the oldest of them; 0: none.")
 	booksExposure      = books("exposure_in_minor", "What was paid although it had been given back, and is not made good yet, in minor units.", "currency")
-	booksDescriptions  = []*prometheus.Desc{booksUp, booksOpen, booksOpenAge, booksUnknown, booksUnknownAge, booksWindow, booksCases, booksCasesAge, booksUnmatched, booksUnmatchedAge, booksWebhook, booksUnread, booksUnreadAge, booksBrake, booksDrift, booksDriftValues, booksUnsent, booksUnsentAge, booksTransactions, booksUnsealed, booksUnsealedAge, booksExposure}
+	booksDescriptions  = []*prometheus.Desc{booksUp, booksOpen, booksOpenAge, booksOpenWithin, booksUnknown, booksUnknownAge, booksWindow, booksCases, booksCasesAge, booksUnmatched, booksUnmatchedAge, booksWebhook, booksUnread, booksUnreadAge, booksBrake, booksDrift, booksDriftValues, booksUnsent, booksUnsentAge, booksTransactions, booksUnsealed, booksUnsealedAge, booksExposure}
 	driftFields        = []string{"failure_reason", "status"}
 	longestDriftLetter = 40 // bytes of a value that is shown
 )
@@ -298,8 +312,13 @@ func (b *BooksMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(howMany, float64(w.Count), labels...)
 		gauge(age, since(w.Oldest), labels...)
 	}
-	for at, w := range openPayouts(s.Open) {
-		waiting(booksOpen, booksOpenAge, w, string(at.kind), string(at.status), at.reason)
+	for at, o := range openPayouts(s.Open) {
+		labels := []string{string(at.kind), string(at.status), at.reason}
+		waiting(booksOpen, booksOpenAge, ledger.Waiting{Count: o.Count, Oldest: o.Oldest}, labels...)
+		for i, b := range ledger.Bounds() {
+			gauge(booksOpenWithin, float64(o.Within[i]), append(labels, strconv.FormatFloat(b.Seconds(), 'f', -1, 64))...)
+		}
+		gauge(booksOpenWithin, float64(o.Count), append(labels, "+Inf")...)
 	}
 	waiting(booksUnknown, booksUnknownAge, s.Unknown)
 	if !s.Window.IsZero() {
@@ -360,22 +379,29 @@ type place struct {
 
 // openPayouts puts reasons that this build does not list together, and has a
 // zero for each status that is not final.
-func openPayouts(list []ledger.OpenPayouts) map[place]ledger.Waiting {
-	places := map[place]ledger.Waiting{}
+func openPayouts(list []ledger.OpenPayouts) map[place]*ledger.OpenPayouts {
+	places := map[place]*ledger.OpenPayouts{}
+	at := func(p place) *ledger.OpenPayouts {
+		if places[p] == nil {
+			places[p] = &ledger.OpenPayouts{Within: make([]int, len(ledger.Bounds()))}
+		}
+		return places[p]
+	}
 	for _, kind := range []payout.Kind{payout.KindPayout, payout.KindRefund} {
 		for _, status := range payout.Statuses() {
 			if !status.Final() {
-				places[place{kind, status, reasonLabel("")}] = ledger.Waiting{}
+				at(place{kind, status, reasonLabel("")})
 			}
 		}
 	}
 	for _, o := range list {
-		at := place{o.Kind, o.Status, reasonLabel(o.Reason)}
-		w := places[at]
-		if w.Count += o.Count; w.Oldest.IsZero() || o.Oldest.Before(w.Oldest) {
-			w.Oldest = o.Oldest
+		all := at(place{o.Kind, o.Status, reasonLabel(o.Reason)})
+		if all.Count += o.Count; all.Oldest.IsZero() || o.Oldest.Before(all.Oldest) {
+			all.Oldest = o.Oldest
 		}
-		places[at] = w
+		for i, n := range o.Within {
+			all.Within[i] += n
+		}
 	}
 	return places
 }

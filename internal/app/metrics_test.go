@@ -45,8 +45,8 @@ func TestBooksMetrics(t *testing.T) {
 		reads++
 		return ledger.Stats{At: at, Window: at.Add(time.Hour), Brake: at, Transactions: 7,
 			Open: []ledger.OpenPayouts{
-				{Kind: payout.KindPayout, Status: payout.StatusPending, Reason: "new one", Count: 2, Oldest: at.Add(-time.Minute)},
-				{Kind: payout.KindPayout, Status: payout.StatusPending, Reason: "new two", Count: 1, Oldest: at.Add(-time.Hour)},
+				{Kind: payout.KindPayout, Status: payout.StatusPending, Reason: "new one", Count: 2, Oldest: at.Add(-time.Minute), Within: []int{0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2}},
+				{Kind: payout.KindPayout, Status: payout.StatusPending, Reason: "new two", Count: 1, Oldest: at.Add(-time.Hour), Within: []int{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1}},
 				{Kind: payout.KindRefund, Status: payout.StatusParked, Count: 1, Oldest: at.Add(time.Second)}, // another program's clock
 			},
 			Cases:   map[payout.CaseKind]ledger.Waiting{payout.CaseBlocked: {Count: 3, Oldest: at.Add(-time.Minute)}},
@@ -61,6 +61,9 @@ func TestBooksMetrics(t *testing.T) {
 		`payouts_open{kind="payout",reason="other",status="pending"} 3`, `payouts_open_oldest_seconds{kind="payout",reason="other",status="pending"} 3600`,
 		`payouts_open{kind="refund",reason="none",status="parked"} 1`, `payouts_open_oldest_seconds{kind="refund",reason="none",status="parked"} 0`,
 		`payouts_open{kind="payout",reason="none",status="accepted"} 0`,
+		`payouts_open_within{kind="payout",le="1",reason="other",status="pending"} 0`, `payouts_open_within{kind="payout",le="5",reason="other",status="pending"} 1`,
+		`payouts_open_within{kind="payout",le="300",reason="other",status="pending"} 2`, `payouts_open_within{kind="payout",le="604800",reason="other",status="pending"} 3`,
+		`payouts_open_within{kind="payout",le="+Inf",reason="other",status="pending"} 3`, `payouts_open_within{kind="refund",le="+Inf",reason="none",status="accepted"} 0`,
 		`payouts_cases_open{kind="blocked"} 3`, `payouts_case_oldest_seconds{kind="blocked"} 60`, `payouts_cases_open{kind="exposure"} 0`,
 		`payouts_drift_total{field="status"} 5`, `payouts_drift_total{field="failure_reason"} 0`,
 		`payouts_drift_values_total{field="status",value="a?b?`+strings.Repeat("x", 36)+`"} 5`)
@@ -81,10 +84,20 @@ func TestCallMetrics(t *testing.T) {
 	}
 	m.Transaction(ledger.Attempted{Op: "judge", Tries: 3})
 	m.Transaction(ledger.Attempted{Op: "judge", Tries: 1, Err: errors.New("refused")})
+	m.Transaction(ledger.Attempted{Op: "judge", Tries: 1, Moved: []ledger.Moved{
+		{Kind: payout.KindPayout, Status: payout.StatusAccepted},
+		{Kind: payout.KindPayout, Status: payout.StatusExecuted, Age: 2 * time.Hour, Left: payout.StatusPending, Stayed: time.Minute},
+		{Kind: payout.KindPayout, Status: payout.StatusParked, Left: payout.StatusPending, Stayed: -time.Second}, // another program's clock
+	}})
 	holds(t, scrape(t, m), `payouts_provider_calls_total{answer="ok",class="none",op="get payout"} 1`, `payouts_provider_calls_total{answer="ok",class="2xx",op="get payout"} 2`,
 		`payouts_provider_calls_total{answer="ok",class="4xx",op="get payout"} 1`, `payouts_provider_calls_total{answer="ok",class="429",op="get payout"} 1`,
 		`payouts_provider_calls_total{answer="ok",class="5xx",op="get payout"} 1`, `payouts_provider_calls_total{answer="ok",class="other",op="get payout"} 1`,
-		`payouts_ledger_commits_total{op="judge"} 1`, `payouts_ledger_rollbacks_total{op="judge"} 1`, `payouts_ledger_retries_total{op="judge"} 2`)
+		`payouts_ledger_commits_total{op="judge"} 2`, `payouts_ledger_rollbacks_total{op="judge"} 1`, `payouts_ledger_retries_total{op="judge"} 2`,
+		`payouts_status_seconds_bucket{kind="payout",status="pending",le="15"} 1`, `payouts_status_seconds_bucket{kind="payout",status="pending",le="60"} 2`,
+		`payouts_status_seconds_sum{kind="payout",status="pending"} 60`, `payouts_end_seconds_sum{kind="payout",status="executed"} 7200`)
+	if strings.Contains(scrape(t, m), `payouts_status_seconds_count{kind="payout",status=""}`) {
+		t.Error("what is new left a status")
+	}
 }
 
 // The SDK uses one name with different labels, and asks for the same again

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -33,7 +34,7 @@ const flushWithin = 5 * time.Second
 
 // tracing makes the spans of one program (docs/decisions/0018-traces.md): of
 // the request for a payout, of each step of its run, of each call to the
-// provider, of each webhook. They say what and how long, and which payout; never
+// provider, of each webhook, of each event to the backend. They say what and how long, and which payout; never
 // who. nil makes none, at no cost.
 type tracing struct {
 	tracer   trace.Tracer
@@ -259,5 +260,33 @@ func (t *tracing) storing(books *ledger.Ledger) func(context.Context, payout.New
 			trace.WithAttributes(payoutID(stored.PayoutID), attribute.String("type", n.Type), attribute.Bool("wakes", stored.Wake)))
 		span.End()
 		return stored, nil
+	}
+}
+
+// delivery makes a span of each delivery of an event about what was asked for
+// within a trace, and has the backend told of it, so that it goes on with the
+// trace it began.
+func (t *tracing) delivery() func(context.Context, payout.Event) (string, func(status int)) {
+	if t == nil {
+		return nil
+	}
+	return func(ctx context.Context, e payout.Event) (string, func(status int)) {
+		if e.Traceparent == "" {
+			return "", func(int) {}
+		}
+		ctx, span := t.tracer.Start(under(ctx, e.Traceparent), "event", trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(attribute.String("type", e.Type), attribute.String("event_id", e.ID), attribute.Int("try", e.Tries+1)))
+		if !strings.HasPrefix(e.Type, "case.") {
+			span.SetAttributes(payoutID(payout.ID(e.SubjectID)))
+		}
+		return traceparent(ctx), func(status int) {
+			if status > 0 {
+				span.SetAttributes(attribute.Int("http.response.status_code", status))
+			}
+			if status/100 != 2 { // it is tried again
+				span.SetStatus(codes.Error, "")
+			}
+			span.End()
+		}
 	}
 }

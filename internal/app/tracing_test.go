@@ -2,20 +2,26 @@ package app
 
 import (
 	"context"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otelpb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
+	"payouts/internal/ledger"
+	"payouts/internal/ledger/ledgertest"
+	"payouts/internal/notify"
 	"payouts/internal/payout"
 	"payouts/internal/truelayer"
 )
@@ -142,6 +148,91 @@ func TestCallSpans(t *testing.T) {
 	}
 }
 
+// An event about what was asked for within a trace says so to the backend, by
+// the span of its delivery; any other one says nothing. The signature is what it
+// was.
+func TestEventsAreTraced(t *testing.T) {
+	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	verifier, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	traces, sent := traced(t)
+	kept := ""
+	books := ledgertest.SQLite(t, func(o *ledger.Options) {
+		o.Now, o.Trace = time.Now, func(context.Context) string { return kept }
+	})
+	books.Fund(t, 1000)
+	for key, its := range map[string]string{"traced": theirs, "not traced": ""} {
+		kept = its
+		if _, _, err := books.Accept(t.Context(), ledgertest.NewPayout(key, 100), ledgertest.Merchant, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	taken := make(chan http.Header, 10)
+	var busy atomic.Bool // at the first try of what is traced
+	busy.Store(true)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = verifier.Verify(body, r.Header)
+		}
+		if err != nil {
+			t.Errorf("the backend cannot verify: %v", err)
+		}
+		if r.Header.Get("traceparent") != "" && busy.Swap(false) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		taken <- r.Header
+	}))
+	t.Cleanup(backend.Close)
+	relay, err := notify.New(notify.Options{Outbox: books.Ledger.(*ledger.Ledger), Targets: []notify.Target{{URL: backend.URL, Secret: secret}}, Trace: traces.delivery()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { relay.Run(ctx); close(ended) }()
+	var headers []string
+	for limit := time.After(20 * time.Second); len(headers) < 3; {
+		select {
+		case h := <-taken:
+			headers = append(headers, h.Get("traceparent"))
+			if h.Get("tracestate") != "" || h.Get("baggage") != "" {
+				t.Errorf("more than a traceparent is sent: %v", h)
+			}
+		case <-limit:
+			t.Fatalf("the backend got %q", headers)
+		}
+	}
+	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if s, err := books.Ledger.(*ledger.Ledger).Stats(t.Context()); err != nil || time.Now().After(limit) {
+			t.Fatalf("%d events stay unsent, %v", s.Unsent.Count, err)
+		} else if s.Unsent.Count == 0 {
+			break
+		}
+	}
+	stop()
+	<-ended
+
+	var want []string // by the spans
+	for _, s := range sent() {
+		if s.GetName() != "event" || hex.EncodeToString(s.GetTraceId()) != theirTrace || hex.EncodeToString(s.GetParentSpanId()) != "b7ad6b7169203331" || s.GetKind() != otelpb.Span_SPAN_KIND_CLIENT {
+			t.Errorf("a span is %v", s)
+		}
+		want = append(want, "00-"+theirTrace+"-"+hex.EncodeToString(s.GetSpanId())+"-01")
+		if failed := s.GetStatus().GetCode() == otelpb.Status_STATUS_CODE_ERROR; failed != (len(want) == 1) {
+			t.Errorf("try %d came to %v", len(want), s.GetStatus())
+		}
+	}
+	want = append(want, "") // what is not traced has none
+	slices.Sort(want)
+	if slices.Sort(headers); len(want) != 3 || !slices.Equal(headers, want) {
+		t.Errorf("the backend was told %q, the spans are %q", headers, want)
+	}
+}
+
 // Where no collector is named, nothing is done at all.
 func TestTracingOff(t *testing.T) {
 	traces, err := newTracing(t.Context(), Config{}, Worker, zap.NewNop())
@@ -149,7 +240,7 @@ func TestTracingOff(t *testing.T) {
 		t.Fatalf("tracing: %v %v", traces, err)
 	}
 	api := http.NewServeMux()
-	if traces.asked(api) != http.Handler(api) || traces.kept() != nil {
+	if traces.asked(api) != http.Handler(api) || traces.kept() != nil || traces.delivery() != nil {
 		t.Error("requests are traced")
 	}
 	config := Config{}

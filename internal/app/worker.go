@@ -65,7 +65,7 @@ func RunWorker(ctx context.Context, c Config, log *zap.Logger) error {
 	for i, t := range c.Events {
 		targets[i] = notify.Target{Caller: t.Caller, URL: t.URL, Secret: string(t.Secret)}
 	}
-	relay, err := notify.New(notify.Options{Outbox: books, Targets: targets, RetryFor: c.EventsRetryFor, Observe: metrics.Delivery, Logger: log.Named("notify")})
+	relay, err := notify.New(notify.Options{Outbox: books, Targets: targets, RetryFor: c.EventsRetryFor, Observe: metrics.Delivery, Trace: traces.delivery(), Logger: log.Named("notify")})
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,8 @@ type Moved struct {
 	Status payout.Status
 	Reason payout.Reason
 	Age    time.Duration // since it was accepted
+	Left   payout.Status // where it was before; "" where it is new, or since when it was there is not known
+	Stayed time.Duration // in the status that it left
 }
 
 // log writes the line by which a payout's life is followed. None is left out.

@@ -68,6 +68,9 @@ func TestOldBooksAreMigrated(t *testing.T) {
 					t.Errorf("%s was\n%sand is\n%s", table, before[table], after)
 				}
 			}
+			if was, is := since(t, now.Rows), since(t, old); was != is || strings.Count(is, "\n") != 5 {
+				t.Errorf("open payouts came into their status at\n%sand after the migration\n%s", was, is)
+			}
 			books.Lawful(t)
 			for _, command := range []string{"UPDATE evidence SET provider_status = 'x'", "DELETE FROM evidence", "DELETE FROM transactions", "UPDATE payouts SET amount_in_minor = 1"} {
 				if _, err := old.Exec(command); err == nil {
@@ -129,6 +132,14 @@ func TestBooksAreMigratedUnderAStep(t *testing.T) {
 var tables = []string{"players", "balances", "payment_sources", "idempotency_keys", "payouts", "attempts", "doubles", "sends", "evidence", "inbox", "waiting_sources",
 	"outbox", "cases", "timeline", "transactions"}
 
+// since is when each payout that is not final came into its status.
+func since(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	var b strings.Builder
+	each(t, db, "SELECT id, status, status_at FROM payouts WHERE status NOT IN ('executed', 'failed', 'returned') ORDER BY id", 3, func(row []any) { fmt.Fprintf(&b, "%v\n", row) })
+	return b.String()
+}
+
 // lives are payouts by what became of them so far.
 type lives struct{ paid, parked, frozen, resting, open payout.ID }
 
@@ -164,6 +175,10 @@ func lived(t *testing.T, b ledgertest.Books) (l lives) {
 	sent(doubled, payout.Created{Answer: payout.AnswerCreated, ProviderID: "one", Raw: []byte("{}")})
 	_, err = b.CloseSend(t.Context(), first, payout.Created{Answer: payout.AnswerCreated, ProviderID: "two", Raw: []byte("{}")})
 	must(t, err)
+	polled := accepted("polled")
+	sent(polled, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + string(polled), Raw: []byte("{}")})
+	b.Clock.Advance(time.Minute)
+	must(t, say(t, b, polled, "pending", "", nil))
 	l.parked = accepted("parked")
 	sent(l.parked, payout.Created{Answer: payout.AnswerUnknown, Detail: "no answer"})
 	b.Clock.Advance(payout.DefaultTiming().KeyWindow + time.Second)

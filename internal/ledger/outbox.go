@@ -9,6 +9,11 @@ import (
 	"payouts/internal/payout"
 )
 
+// traceOfEvent is the traceparent of the request that what an event tells of
+// goes back to: a case's payout may have one.
+const traceOfEvent = `COALESCE((SELECT traceparent FROM traces WHERE traces.payout_id = CASE WHEN outbox.type = 'case.opened'
+	THEN (SELECT cases.payout_id FROM cases WHERE cases.id = outbox.subject_id) ELSE outbox.subject_id END), '')`
+
 // Claim takes up to limit events of a caller that are due for delivery, and
 // keeps other relays from them for hold. An event that is not marked in that
 // time is due again: at least once, in the order of version for those who
@@ -20,12 +25,12 @@ func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.
 		if caller != "" {
 			where, args = where+" AND caller = ?", append(args, caller)
 		}
-		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries FROM outbox WHERE "+where+" ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
+		rows, err := t.rows(ctx, "SELECT id, caller, subject_id, version, type, occurred_at, data, tries, "+traceOfEvent+" FROM outbox WHERE "+where+" ORDER BY next_try_at, version LIMIT ?"+t.d.skipLocked(),
 			append(args, limit)...)
 		if err := each(rows, err, func(rows scanned) error {
 			var e payout.Event
 			var at int64
-			err := rows.Scan(&e.ID, &e.Caller, &e.SubjectID, &e.Version, &e.Type, &at, &e.Data, &e.Tries)
+			err := rows.Scan(&e.ID, &e.Caller, &e.SubjectID, &e.Version, &e.Type, &at, &e.Data, &e.Tries, &e.Traceparent)
 			e.OccurredAt = moment(at)
 			events = append(events, e)
 			return err

@@ -42,6 +42,7 @@ type row struct {
 	parkWhy        string
 	version        int
 	created        time.Time
+	statusAt       time.Time // since when it is in its status; zero: not known
 
 	knows   bool // tried and further are as stored
 	tried   []attempt
@@ -54,15 +55,18 @@ type row struct {
 
 const rowColumns = `id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id, payment_source_id,
 	reference, metadata, status, money, failure_reason, provider_status, flaps, claimed_status, claimed_at, attempt, step, next_step_at,
-	park_kind, park_why, version, created_at, payment_id`
+	park_kind, park_why, version, created_at, payment_id, status_at`
 
 func (r *row) scan(from interface{ Scan(...any) error }) error {
-	var claimedAt, nextStepAt, created int64
+	var claimedAt, nextStepAt, created, statusAt int64
 	err := from.Scan(&r.id, &r.kind, &r.caller, &r.key, &r.player, &r.money.Minor, &r.money.Currency, &r.merchant, &r.user, &r.source,
 		&r.reference, &r.letter, &r.status, &r.moneyAt, &r.reason, &r.providerStatus, &r.flaps, &r.claimed, &claimedAt, &r.attempt, &r.step,
-		&nextStepAt, &r.parkKind, &r.parkWhy, &r.version, &created, &r.payment)
+		&nextStepAt, &r.parkKind, &r.parkWhy, &r.version, &created, &r.payment, &statusAt)
 	r.claimedAt, r.nextStepAt, r.created, r.was = moment(claimedAt), moment(nextStepAt), moment(created), r.status
-	r.wasMoney = r.moneyAt
+	r.wasMoney, r.statusAt = r.moneyAt, moment(statusAt)
+	if statusAt == 0 && r.status == payout.StatusAccepted {
+		r.statusAt = r.created
+	}
 	return err
 }
 
@@ -208,7 +212,7 @@ const (
 
 // save writes the row. When the status changed, or the money moved, it counts
 // the version up and writes the outbox row, so that neither exists without the
-// other.
+// other. Since when the status is new the database writes itself (status_at).
 func (r *row) save(ctx context.Context) (payout.Position, error) {
 	if r.status != r.was || r.moneyAt != r.wasMoney {
 		r.version++
@@ -230,9 +234,14 @@ func (r *row) save(ctx context.Context) (payout.Position, error) {
 
 // moved notes a status that is new, for those who count.
 func (r *row) moved() {
-	if r.status != r.was {
-		*r.t.moved = append(*r.t.moved, Moved{r.id, r.kind, r.status, r.reason, r.t.now.Sub(r.created)})
+	if r.status == r.was {
+		return
 	}
+	to := Moved{ID: r.id, Kind: r.kind, Status: r.status, Reason: r.reason, Age: r.t.now.Sub(r.created)}
+	if !r.statusAt.IsZero() {
+		to.Left, to.Stayed = r.was, r.t.now.Sub(r.statusAt)
+	}
+	*r.t.moved = append(*r.t.moved, to)
 }
 
 // eventData is the data of payout.<status> and refund.<status>: what the game

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"payouts/internal/payout"
@@ -45,7 +46,16 @@ type OpenPayouts struct {
 	Reason payout.Reason
 	Count  int
 	Oldest time.Time // since when the one that is longest in this status is in it
+	Within []int     // how many of them are in it for at most each of Bounds
 }
+
+// Bounds are how long payouts may be in a status, the shortest first, so that
+// those that went through and those that hang are told apart: 26h is
+// STUCK_AFTER where nothing else is configured.
+func Bounds() []time.Duration { return slices.Clone(bounds) }
+
+var bounds = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute,
+	time.Hour, 4 * time.Hour, 12 * time.Hour, 26 * time.Hour, 72 * time.Hour, 168 * time.Hour}
 
 const (
 	driftMost  = 20
@@ -70,15 +80,22 @@ func (l *Ledger) Stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// statsOpen takes the time in a status from the event that was written when
-// the payout came into it: each version has one.
 func (l *Ledger) statsOpen(ctx context.Context, s *Stats) error {
-	rows, err := l.query(ctx, `SELECT p.kind, p.status, p.failure_reason, COUNT(*), MIN(COALESCE(o.occurred_at, p.created_at)) FROM payouts p
-		LEFT JOIN outbox o ON o.subject_id = p.id AND o.version = p.version WHERE `+notFinal+` GROUP BY p.kind, p.status, p.failure_reason`)
+	within, args := "", make([]any, len(bounds))
+	for i, b := range bounds {
+		within, args[i] = within+", COUNT(CASE WHEN since >= ? THEN 1 END)", stored(s.At.Add(-b))
+	}
+	rows, err := l.query(ctx, "SELECT kind, status, failure_reason, COUNT(*), MIN(since)"+within+` FROM (
+		SELECT p.kind, p.status, p.failure_reason, CASE WHEN p.status_at = 0 THEN p.created_at ELSE p.status_at END AS since FROM payouts p
+		WHERE `+notFinal+") unfinished GROUP BY kind, status, failure_reason", args...)
 	return each(rows, err, func(rows scanned) error {
-		var o OpenPayouts
+		o := OpenPayouts{Within: make([]int, len(bounds))}
 		var oldest int64
-		err := rows.Scan(&o.Kind, &o.Status, &o.Reason, &o.Count, &oldest)
+		into := []any{&o.Kind, &o.Status, &o.Reason, &o.Count, &oldest}
+		for i := range o.Within {
+			into = append(into, &o.Within[i])
+		}
+		err := rows.Scan(into...)
 		o.Oldest = moment(oldest)
 		s.Open = append(s.Open, o)
 		return err

@@ -2,7 +2,9 @@ package ledger_test
 
 import (
 	"context"
+	"maps"
 	"testing"
+	"time"
 
 	"payouts/internal/ledger"
 	"payouts/internal/ledger/ledgertest"
@@ -37,8 +39,35 @@ func TestTrace(t *testing.T) {
 			}
 			is(traced, first)
 			under = ""
-			is(accept("not traced"), "")
+			untraced := accept("not traced")
+			is(untraced, "")
 			is("no such payout", "")
+
+			// Events go back to it, those of cases by the payout they are about.
+			for _, id := range []payout.ID{traced, untraced} {
+				s, _, err := b.OpenSend(t.Context(), id, b.Clock.Now().Add(time.Hour))
+				must(t, err)
+				_, err = b.CloseSend(t.Context(), s, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + string(id), Raw: []byte("{}")})
+				must(t, err)
+				w := payout.Word{ProviderID: "their-" + string(id), Status: "failed", Reason: payout.ReasonBlocked, Money: ledgertest.Pounds(100), AskedAt: b.Clock.Now(), DecidedAt: b.Clock.Now(), Raw: []byte("{}")}
+				_, err = b.Judge(t.Context(), id, payout.Heard{Words: []payout.Asked{{Attempt: 1, Word: w}}, By: "test"})
+				must(t, err)
+				_, err = b.Freeze(t.Context(), id)
+				must(t, err)
+			}
+			events, err := b.Claim(t.Context(), "", 100, time.Minute)
+			must(t, err)
+			told := map[string]int{}
+			for _, e := range events {
+				told[e.Type+" "+e.Traceparent]++
+			}
+			want := map[string]int{}
+			for _, of := range []string{"payout.accepted", "payout.pending", "payout.failed", "case.opened"} {
+				want[of+" "+first], want[of+" "] = 1, 1
+			}
+			if !maps.Equal(told, want) {
+				t.Errorf("events of traces are %v, want %v", told, want)
+			}
 			b.Lawful(t)
 		})
 	}

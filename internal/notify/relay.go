@@ -44,6 +44,11 @@ type Options struct {
 	RetryFor time.Duration // an event older than this is given up, once tried often enough; default 72h
 	Logger   *zap.Logger   // nil: none
 	Observe  func(Outcome) // told of each delivery when it has ended; nil: nobody
+
+	// Trace begins a delivery in the trace of what it tells of: the traceparent
+	// that goes with it, "" for none, and what is told the HTTP status of the
+	// answer, 0 for none, when it has ended. nil: nobody traces.
+	Trace func(context.Context, payout.Event) (traceparent string, ended func(status int))
 }
 
 // Outcome is what became of one delivery. Wire format: add, never rename.
@@ -65,6 +70,7 @@ type Relay struct {
 	retryFor time.Duration
 	log      *zap.Logger
 	observe  func(Outcome)
+	trace    func(context.Context, payout.Event) (string, func(int))
 	http     *http.Client
 }
 
@@ -76,7 +82,7 @@ type target struct {
 
 // New checks every target and reports every mistake at once.
 func New(o Options) (*Relay, error) {
-	r := &Relay{outbox: o.Outbox, retryFor: o.RetryFor, log: o.Logger, observe: o.Observe, http: &http.Client{
+	r := &Relay{outbox: o.Outbox, retryFor: o.RetryFor, log: o.Logger, observe: o.Observe, trace: o.Trace, http: &http.Client{
 		Timeout:       sendFor,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // money news goes where it was told to
 	}}
@@ -88,6 +94,9 @@ func New(o Options) (*Relay, error) {
 	}
 	if r.observe == nil {
 		r.observe = func(Outcome) {}
+	}
+	if r.trace == nil {
+		r.trace = func(context.Context, payout.Event) (string, func(int)) { return "", func(int) {} }
 	}
 	var errs []error
 	for _, t := range o.Targets {
@@ -236,11 +245,17 @@ func (r *Relay) send(ctx context.Context, t target, e payout.Event) error {
 	request.Header.Set(standardwebhooks.HeaderWebhookID, e.ID)
 	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, fmt.Sprint(now.Unix()))
 	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	traceparent, ended := r.trace(ctx, e)
+	if traceparent != "" { // beside the signature, which covers id, time and body
+		request.Header.Set("traceparent", traceparent)
+	}
 	response, err := r.http.Do(request)
 	if err != nil {
+		ended(0)
 		return err
 	}
 	defer response.Body.Close()
+	defer ended(response.StatusCode)
 	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // so that the connection serves again
 	if response.StatusCode/100 != 2 {
 		return fmt.Errorf("the backend answered %s", response.Status)

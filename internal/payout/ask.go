@@ -112,12 +112,13 @@ func (d Due) Late() bool { return d.Status.Final() }
 
 // Event is an outbox row on its way to the game backend.
 type Event struct {
-	ID         string
-	Caller     string
-	SubjectID  string // a payout or a case
-	Version    int
-	Type       string
-	OccurredAt time.Time
-	Data       []byte // JSON
-	Tries      int
+	ID          string
+	Caller      string
+	SubjectID   string // a payout or a case
+	Version     int
+	Type        string
+	OccurredAt  time.Time
+	Data        []byte // JSON
+	Tries       int
+	Traceparent string // W3C, of the request that asked for the payout; "" where that was not traced
 }

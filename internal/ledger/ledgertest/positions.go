@@ -258,7 +258,7 @@ var keeping = group{
 		_, _, err := h.OpenSend(h.ctx, id, h.Clock.Now().Add(time.Hour)) // which has no answer
 		h.must(err)
 		for table, steps := range map[string]string{ // what they may change while a payout, an attempt, a send and a transaction are open
-			"payouts":  "status money failure_reason provider_status flaps claimed_status claimed_at attempt step next_step_at park_kind park_why due_at unread woken_at version updated_at",
+			"payouts":  "status money failure_reason provider_status flaps claimed_status claimed_at attempt step next_step_at park_kind park_why due_at unread woken_at version updated_at status_at",
 			"attempts": "provider_payout_id status failure_reason key_reused asked_at created_there_at closed_at accepted looked_at",
 			"sends":    "answer answered_at detail", "transactions": "position hash",
 		} {

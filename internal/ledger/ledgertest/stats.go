@@ -38,6 +38,38 @@ var counting = group{
 		h.refund(500)
 		h.opens("payout pending scheme_error 1 1s, refund accepted 1 0s")
 	},
+	"how many are in a status for how long": func(h house) {
+		within := func(want string) {
+			h.Helper()
+			var got []string
+			for _, o := range h.stats().Open {
+				got = append(got, strings.Join(strings.Fields(fmt.Sprint(o.Status, " ", o.Reason, " ", o.Within)), " "))
+			}
+			slices.Sort(got)
+			if strings.Join(got, ", ") != want {
+				h.Fatalf("open are %q, want %q", got, want)
+			}
+		}
+		if !slices.Equal(ledger.Bounds()[:4], []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, time.Minute}) || !slices.IsSorted(ledger.Bounds()) || len(ledger.Bounds()) != 12 {
+			h.Fatalf("the bounds are %v", ledger.Bounds())
+		}
+		id := h.accepted(1000)
+		within("accepted [1 1 1 1 1 1 1 1 1 1 1 1]")
+		h.Clock.Advance(time.Second)
+		within("accepted [1 1 1 1 1 1 1 1 1 1 1 1]")
+		h.Clock.Advance(time.Microsecond)
+		within("accepted [0 1 1 1 1 1 1 1 1 1 1 1]")
+		h.Clock.Advance(time.Minute)
+		h.accepted(1000)
+		within("accepted [1 1 1 1 2 2 2 2 2 2 2 2]")
+		h.created(id)
+		within("accepted [1 1 1 1 1 1 1 1 1 1 1 1], pending [1 1 1 1 1 1 1 1 1 1 1 1]")
+		h.Clock.Advance(time.Minute)
+		h.heard(id, 1, "failed", payout.ReasonSchemeError) // and rests: another reason, and the same status
+		within("accepted [0 0 0 0 1 1 1 1 1 1 1 1], pending scheme_error [0 0 0 0 1 1 1 1 1 1 1 1]")
+		h.Clock.Advance(200 * time.Hour)
+		within("accepted [0 0 0 0 0 0 0 0 0 0 0 0], pending scheme_error [0 0 0 0 0 0 0 0 0 0 0 0]")
+	},
 	"a final payout that is asked about is not open": func(h house) {
 		id := h.accepted(1000)
 		h.created(id)
