@@ -293,7 +293,8 @@ func (d dialect) skipLocked() string {
 }
 
 // again says whether a transaction failed only because another one was at the
-// same rows: the second try sees what the other did.
+// same rows, or a newer program has just changed a table: the second try sees what
+// the other did.
 func (d dialect) again(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -301,11 +302,18 @@ func (d dialect) again(err error) bool {
 		case "23505", "40001", "40P01": // unique, serialization, deadlock
 			return true
 		}
-		return false
+		return stale(pg)
 	}
 	var lite *sqlite.Error
 	const busy, primary = 5, 0xff
 	return errors.As(err, &lite) && lite.Code()&primary == busy
+}
+
+// stale says that what was prepared no longer fits the tables. The driver
+// prepares it anew the next time.
+func stale(err *pgconn.PgError) bool {
+	const notSupported = "0A000"
+	return err.Code == notSupported && strings.Contains(err.Message, "cached plan")
 }
 
 // talk is a transaction's own connection to its database.

@@ -62,6 +62,7 @@ func TestOldBooksAreMigrated(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { l.Close() })
+			old.SetMaxIdleConns(0) // what it prepared for the old tables is over
 			books := ledgertest.Books{Ledger: l, Clock: now.Clock, Options: options, Rows: old}
 			for _, table := range tables {
 				if after := dump(t, old, table, then[table]); after != before[table] {
@@ -84,48 +85,84 @@ func TestOldBooksAreMigrated(t *testing.T) {
 }
 
 // A program that brings the books up to date does so under the hands of an older
-// one (docs/upgrade.md): it takes the tables in the order in which the steps take
-// them, so that neither locks the other one out.
+// one (docs/upgrade.md): it takes the tables in the order in which the steps, and
+// who accepts a payout, take them, so that neither locks the other one out.
 func TestBooksAreMigratedUnderAStep(t *testing.T) {
-	address := ledgertest.PostgresAddress(t, "")
-	old, err := sql.Open("pgx", address)
-	must(t, err)
-	t.Cleanup(func() { old.Close() })
-	provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
-	must(t, err)
-	_, err = provider.UpTo(t.Context(), 4)
-	must(t, err)
+	const locked, held = "SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE", "UPDATE balances SET held = held WHERE player_id = 'x'"
+	touched := []string{locked, held}
+	for table, column := range map[string]string{"attempts": "status", "sends": "detail", "transactions": "hash"} {
+		touched = append(touched, "UPDATE "+table+" SET "+column+" = "+column+" WHERE payout_id = 'x'")
+	}
+	touched = append(touched, "INSERT INTO evidence SELECT * FROM evidence WHERE payout_id = 'x'")
+	for name, c := range map[string]struct {
+		at    int64 // version of the books
+		first string
+	}{"guards": {4, locked}, "balances": {6, held}, "domains": {7, locked}} {
+		t.Run(name, func(t *testing.T) {
+			address := ledgertest.PostgresAddress(t, "")
+			old, err := sql.Open("pgx", address)
+			must(t, err)
+			t.Cleanup(func() { old.Close() })
+			provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
+			must(t, err)
+			_, err = provider.UpTo(t.Context(), c.at)
+			must(t, err)
 
-	step, err := old.BeginTx(t.Context(), nil)
+			step, err := old.BeginTx(t.Context(), nil)
+			must(t, err)
+			t.Cleanup(func() { _ = step.Rollback() })
+			_, err = step.Exec(c.first)
+			must(t, err)
+			migrated := make(chan error, 1)
+			go func() {
+				l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
+				if err == nil {
+					err = l.Close()
+				}
+				migrated <- err
+			}()
+			for waiting, until := 0, time.Now().Add(time.Minute); waiting == 0; {
+				must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
+				if time.Now().After(until) {
+					t.Fatal("the migration waits for nothing")
+				}
+			}
+			for _, command := range touched {
+				if _, err := step.Exec(command); err != nil {
+					t.Fatalf("the step: %s: %v", command, err)
+				}
+			}
+			if err := step.Commit(); err != nil {
+				t.Errorf("the step: %v", err)
+			}
+			if err := <-migrated; err != nil {
+				t.Errorf("the migration: %v", err)
+			}
+		})
+	}
+}
+
+// A program that is at work while a newer one changes the type of a column finds
+// its prepared statements refused, once each: nobody may notice.
+func TestTablesChangeUnderAProgram(t *testing.T) {
+	books := ledgertest.Postgres(t)
+	paid(t, books, []byte("{}")) // with everything prepared
+	for _, command := range []string{
+		"CREATE DOMAIN any_text AS TEXT", "ALTER TABLE attempts ALTER accepted TYPE any_text", "ALTER TABLE idempotency_keys ALTER request TYPE any_text",
+		"ALTER TABLE payouts ALTER park_why TYPE any_text",
+	} {
+		_, err := books.Rows.Exec(command)
+		must(t, err)
+	}
+	books.Fund(t, 1000)
+	p, _, err := books.Accept(t.Context(), ledgertest.NewPayout("later", 1000), ledgertest.Merchant, false)
 	must(t, err)
-	t.Cleanup(func() { _ = step.Rollback() })
-	_, err = step.Exec("SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE") // as every step begins
+	s, _, err := books.OpenSend(t.Context(), p.ID, books.Clock.Now().Add(time.Hour))
 	must(t, err)
-	migrated := make(chan error, 1)
-	go func() {
-		l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
-		if err == nil {
-			err = l.Close()
-		}
-		migrated <- err
-	}()
-	for waiting, until := 0, time.Now().Add(time.Minute); waiting == 0; {
-		must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
-		if time.Now().After(until) {
-			t.Fatal("the migration waits for nothing")
-		}
-	}
-	for _, command := range []string{"UPDATE attempts SET status = status WHERE payout_id = 'x'", "UPDATE sends SET detail = detail WHERE payout_id = 'x'", "UPDATE transactions SET hash = hash WHERE payout_id = 'x'"} {
-		if _, err := step.Exec(command); err != nil {
-			t.Errorf("the step: %s: %v", command, err)
-		}
-	}
-	if err := step.Commit(); err != nil {
-		t.Errorf("the step: %v", err)
-	}
-	if err := <-migrated; err != nil {
-		t.Errorf("the migration: %v", err)
-	}
+	_, err = books.CloseSend(t.Context(), s, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + string(p.ID), Raw: []byte("{}")})
+	must(t, err)
+	must(t, say(t, books, p.ID, "executed", "", nil))
+	books.Lawful(t)
 }
 
 // tables are those of version 1, each after those it refers to.

@@ -276,6 +276,8 @@ var keeping = group{
 				}
 				to := "'x'"
 				switch kind := c.DatabaseTypeName(); {
+				case c.Name() == "kind": // a word that it may hold, for both tables
+					to = map[string]string{"payouts": "'refund'", "transactions": "'debit'"}[table]
 				case strings.HasPrefix(kind, "INT"):
 					to = c.Name() + " + 1"
 				case kind == "BLOB":
