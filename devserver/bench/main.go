@@ -44,6 +44,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if len(args) > 0 && args[0] == "bare" {
 		return runBare(ctx, args[1:], in, out)
 	}
+	if len(args) > 0 && args[0] == "busy" {
+		return runBusy(ctx, out)
+	}
 	b := &bench{out: out, began: time.Now()}
 	if err := b.flags(args); err != nil {
 		return err
