@@ -47,7 +47,7 @@ func (b *bench) apart(ctx context.Context, what string, chosen []*process, their
 	}
 	busy, err := launch(ctx, b.dir, "busy", os.Environ(), b.self, "busy")
 	if err == nil {
-		err = busy.await(ctx, func() bool { _, ready := busy.line("ready"); return ready })
+		err = busy.await(ctx, func() bool { _, ready := busy.ready(); return ready })
 	}
 	if err == nil {
 		err = run()
