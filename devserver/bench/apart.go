@@ -40,19 +40,21 @@ func halve() (halves, error) {
 // other ones; it runs, and afterwards everything runs on all cores again. Where
 // that cannot be, it says so loudly and does not run.
 func (b *bench) apart(ctx context.Context, what string, chosen []*process, theirs, others []int, run func() error) error {
+	// Before the bench has its place: a program stays on the cores of who starts it.
+	busy, err := launch(ctx, b.dir, "busy beside "+what, os.Environ(), b.self, "busy")
+	defer busy.stop()
+	if err == nil {
+		err = busy.await(ctx, func() bool { _, ready := busy.ready(); return ready })
+	}
+	if err != nil {
+		return err
+	}
 	if err := b.arrange(ctx, chosen, theirs, others); err != nil {
 		b.say("!!! NOT MEASURED: %s: %v", what, err)
 		_ = b.arrange(ctx, nil, nil, slices.Concat(theirs, others)) // who refuses again has never moved
 		return ctx.Err()
 	}
-	busy, err := launch(ctx, b.dir, "busy", os.Environ(), b.self, "busy")
-	if err == nil {
-		err = busy.await(ctx, func() bool { _, ready := busy.ready(); return ready })
-	}
-	if err == nil {
-		err = run()
-	}
-	busy.stop()
+	err = run()
 	return errors.Join(err, b.arrange(ctx, nil, nil, slices.Concat(theirs, others)))
 }
 

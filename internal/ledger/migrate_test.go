@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 
 	"payouts/internal/ledger"
@@ -139,6 +140,66 @@ func TestBooksAreMigratedUnderAStep(t *testing.T) {
 				t.Errorf("the migration: %v", err)
 			}
 		})
+	}
+}
+
+// News takes attempts before payouts, and waits behind the migration for these:
+// whichever of the two PostgreSQL gives up begins again.
+func TestBooksAreMigratedUnderNews(t *testing.T) {
+	address := ledgertest.PostgresAddress(t, "")
+	old, err := sql.Open("pgx", address)
+	must(t, err)
+	t.Cleanup(func() { old.Close() })
+	provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
+	must(t, err)
+	_, err = provider.UpTo(t.Context(), 7)
+	must(t, err)
+	waits := func(many int) {
+		for waiting, until := 0, time.Now().Add(time.Minute); waiting != many; {
+			must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
+			if time.Now().After(until) {
+				t.Fatalf("%d wait, want %d", waiting, many)
+			}
+		}
+	}
+
+	step, err := old.BeginTx(t.Context(), nil)
+	must(t, err)
+	t.Cleanup(func() { _ = step.Rollback() })
+	_, err = step.Exec("SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE")
+	must(t, err)
+	migrated, told := make(chan error, 1), make(chan error, 1)
+	go func() { // it finds out before the news does, and so is the one that is given up
+		l, err := ledger.Open(t.Context(), ledger.Options{URL: address + "&deadlock_timeout=10ms", Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
+		if err == nil {
+			err = l.Close()
+		}
+		migrated <- err
+	}()
+	waits(1)
+	go func() {
+		_, err := old.Exec("SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = 'x'")
+		told <- err
+	}()
+	waits(2)
+	must(t, step.Commit())
+	if err := <-told; err != nil {
+		t.Errorf("the news: %v", err)
+	}
+	if err := <-migrated; err != nil {
+		t.Errorf("the migration: %v", err)
+	}
+}
+
+// A server that speaks another language says the same.
+func TestStaleStatementsAreKnownInEveryLanguage(t *testing.T) {
+	for _, said := range []string{"cached plan must not change result type", "gecachter Plan darf den Ergebnistyp nicht ändern"} {
+		if !ledger.Again(&pgconn.PgError{Code: "0A000", Message: said, Routine: "RevalidateCachedQuery"}) {
+			t.Errorf("not tried again: %s", said)
+		}
+	}
+	if ledger.Again(&pgconn.PgError{Code: "0A000", Message: "FOR UPDATE is not allowed with DISTINCT clause", Routine: "CheckSelectLocking"}) {
+		t.Error("what PostgreSQL cannot do is tried again")
 	}
 }
 
