@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -15,10 +14,6 @@ import (
 // ratio mostly tells that they need some. Apart, each side has half of the
 // cores to itself: Temporal, as a cluster has machines of its own; and the
 // gateway, which verifies on the cores that verification alone gets.
-//
-// Cores of one machine are not wholly apart: what runs on one is slower while its
-// neighbour is busy (Temporal by a quarter, where this was measured), and beside the bare workflow
-// the neighbour would mostly be idle. So no core is, for anybody.
 
 // halves are the cores, shared out to two sides.
 type halves struct {
@@ -40,52 +35,13 @@ func halve() (halves, error) {
 // other ones; it runs, and afterwards everything runs on all cores again. Where
 // that cannot be, it says so loudly and does not run.
 func (b *bench) apart(ctx context.Context, what string, chosen []*process, theirs, others []int, run func() error) error {
-	// Before the bench has its place: a program stays on the cores of who starts it.
-	busy, err := launch(ctx, b.dir, "busy beside "+what, os.Environ(), b.self, "busy")
-	defer busy.stop()
-	if err == nil {
-		err = busy.await(ctx, func() bool { _, ready := busy.ready(); return ready })
-	}
-	if err != nil {
-		return err
-	}
 	if err := b.arrange(ctx, chosen, theirs, others); err != nil {
 		b.say("!!! NOT MEASURED: %s: %v", what, err)
 		_ = b.arrange(ctx, nil, nil, slices.Concat(theirs, others)) // who refuses again has never moved
 		return ctx.Err()
 	}
-	err = run()
+	err := run()
 	return errors.Join(err, b.arrange(ctx, nil, nil, slices.Concat(theirs, others)))
-}
-
-// runBusy is `bench busy`: it takes what nobody else wants of each core, until it
-// is killed.
-func runBusy(ctx context.Context, out io.Writer) error {
-	cores, err := allowed(os.Getpid())
-	if err != nil {
-		return err
-	}
-	runtime.GOMAXPROCS(len(cores) + 1)
-	errs := make(chan error, len(cores))
-	for _, core := range cores {
-		go func() {
-			runtime.LockOSThread()
-			errs <- onlyIdly(core)
-			for ctx.Err() == nil {
-				for range 1 << 20 { //nolint:revive // that is the load
-				}
-			}
-		}()
-	}
-	for range cores {
-		err = errors.Join(err, <-errs)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(out, "ready busy=1")
-	<-ctx.Done()
-	return nil
 }
 
 // arrange places the chosen programs on their cores and all others, the bench

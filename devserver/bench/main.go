@@ -44,9 +44,6 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if len(args) > 0 && args[0] == "bare" {
 		return runBare(ctx, args[1:], in, out)
 	}
-	if len(args) > 0 && args[0] == "busy" {
-		return runBusy(ctx, out)
-	}
 	b := &bench{out: out, began: time.Now()}
 	if err := b.flags(args); err != nil {
 		return err
@@ -213,7 +210,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.provider, err = launch(ctx, b.dir, "provider", os.Environ(), b.self, "provider", "-key", b.key, "-after", b.after.String()); err != nil {
 		return err
 	}
-	if err := b.provider.await(ctx, func() bool { _, ready := b.provider.ready(); return ready }); err != nil {
+	if err := b.provider.await(ctx, func() bool { _, ready := b.provider.line("ready"); return ready }); err != nil {
 		return err
 	}
 	b.events = newEvents(key, "http://"+b.providerAddress())
@@ -235,14 +232,14 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	return b.temporal.await(ctx, func() bool {
-		fields, ready := b.temporal.ready()
+		fields, ready := b.temporal.line("ready")
 		b.address = fields["temporal"]
 		return ready
 	})
 }
 
 func (b *bench) providerAddress() string {
-	fields, _ := b.provider.ready()
+	fields, _ := b.provider.line("ready")
 	return fields["provider"]
 }
 

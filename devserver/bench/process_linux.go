@@ -71,17 +71,3 @@ func place(pid int, cores []int) error {
 	}
 	return nil
 }
-
-// onlyIdly lets the calling thread, which must be locked, run on this core only,
-// and only while nothing else wants to (SCHED_IDLE).
-func onlyIdly(core int) error {
-	var set unix.CPUSet
-	set.Set(core)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("place on core %d: %w", core, err)
-	}
-	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0); err != nil {
-		return fmt.Errorf("run idly on core %d: %w", core, err)
-	}
-	return nil
-}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -11,8 +9,6 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestPlace holds that a program, what it started before and what it starts
@@ -84,49 +80,5 @@ func TestStand(t *testing.T) {
 	}
 	if got := runtime.GOMAXPROCS(0); got != procs {
 		t.Errorf("Go uses %d cores afterwards, want %d as before", got, procs)
-	}
-}
-
-// TestNoCoreIsIdle holds that while two sides are apart something idle runs on
-// each core of both, the second time too.
-func TestNoCoreIsIdle(t *testing.T) {
-	h, err := halve()
-	if err != nil {
-		t.Skip(err)
-	}
-	b := &bench{out: io.Discard, dir: t.TempDir(), self: filepath.Join(t.TempDir(), "bench")}
-	if said, err := exec.Command("go", "build", "-o", b.self, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	if b.provider, err = launch(t.Context(), b.dir, "sleep", os.Environ(), "sleep", "60"); err != nil {
-		t.Fatal(err)
-	}
-	defer b.provider.stop()
-	for _, what := range []string{"first", "second"} {
-		var cores []int
-		if err := b.apart(t.Context(), what, []*process{b.provider}, h.first, h.second, func() error {
-			for _, pid := range family(os.Getpid()) {
-				threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-				for _, thread := range threads {
-					id, _ := strconv.Atoi(filepath.Base(thread))
-					attr, err := unix.SchedGetAttr(id, 0)
-					if err != nil || attr.Policy != unix.SCHED_IDLE {
-						continue
-					}
-					on, err := allowed(id)
-					if err != nil {
-						return err
-					}
-					cores = append(cores, on...)
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		slices.Sort(cores)
-		if want := slices.Concat(h.first, h.second); !slices.Equal(cores, want) {
-			t.Errorf("%s: cores %v are kept busy, want %v", what, cores, want)
-		}
 	}
 }

@@ -10,9 +10,7 @@ import (
 // dieWithUs can do nothing here, and CPU and memory are told as 0.
 func dieWithUs(*exec.Cmd) {}
 
-// allowed, place and onlyIdly are Linux's.
+// allowed and place are Linux's.
 func allowed(int) ([]int, error) { return nil, errors.ErrUnsupported }
 
 func place(int, []int) error { return errors.ErrUnsupported }
-
-func onlyIdly(int) error { return errors.ErrUnsupported }
