@@ -44,7 +44,7 @@ func (b *bench) apart(ctx context.Context, what string, chosen []*process, their
 	busy, err := launch(ctx, b.dir, "busy beside "+what, os.Environ(), b.self, "busy")
 	defer busy.stop()
 	if err == nil {
-		err = busy.await(ctx, func() bool { _, ready := busy.line("ready"); return ready })
+		err = busy.await(ctx, func() bool { _, ready := busy.said(); return ready })
 	}
 	if err != nil {
 		return err

@@ -213,7 +213,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.provider, err = launch(ctx, b.dir, "provider", os.Environ(), b.self, "provider", "-key", b.key, "-after", b.after.String()); err != nil {
 		return err
 	}
-	if err := b.provider.await(ctx, func() bool { _, ready := b.provider.line("ready"); return ready }); err != nil {
+	if err := b.provider.await(ctx, func() bool { _, ready := b.provider.said(); return ready }); err != nil {
 		return err
 	}
 	b.events = newEvents(key, "http://"+b.providerAddress())
@@ -235,14 +235,14 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	return b.temporal.await(ctx, func() bool {
-		fields, ready := b.temporal.line("ready")
+		fields, ready := b.temporal.said()
 		b.address = fields["temporal"]
 		return ready
 	})
 }
 
 func (b *bench) providerAddress() string {
-	fields, _ := b.provider.line("ready")
+	fields, _ := b.provider.said()
 	return fields["provider"]
 }
 

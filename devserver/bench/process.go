@@ -85,13 +85,13 @@ func (p *process) await(ctx context.Context, ready func() bool) error {
 	return nil
 }
 
-// line finds the line that begins with word, once it is whole, and reads its
+// said finds the line that begins with "ready", once it is whole, and reads its
 // fields key=value.
-func (p *process) line(word string) (map[string]string, bool) {
+func (p *process) said() (map[string]string, bool) {
 	text, _ := os.ReadFile(p.log)
 	for line := range strings.Lines(string(text)) {
 		words := strings.Fields(line)
-		if len(words) == 0 || words[0] != word || !strings.HasSuffix(line, "\n") {
+		if len(words) == 0 || words[0] != "ready" || !strings.HasSuffix(line, "\n") {
 			continue
 		}
 		fields := map[string]string{}
