@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,20 @@ func TestOldBooksAreMigrated(t *testing.T) {
 				then[table] = columns(t, old, table)
 			}
 
+			counted := func() (list []string) { // the columns that PostgreSQL has statistics of: without them it plans as if each table were small
+				each(t, old, "SELECT tablename || '.' || attname FROM pg_stats WHERE schemaname = 'public' AND tablename <> 'goose_db_version' ORDER BY 1", 1,
+					func(row []any) { list = append(list, fmt.Sprint(row[0])) })
+				return list
+			}
+			var known []string
+			if driver == "pgx" {
+				_, err := old.Exec("ANALYZE")
+				must(t, err)
+				if known = counted(); len(known) < 100 {
+					t.Fatalf("statistics of %v only", known)
+				}
+			}
+
 			options := now.Options
 			options.URL = address
 			l, err := ledger.Open(t.Context(), options)
@@ -64,6 +79,14 @@ func TestOldBooksAreMigrated(t *testing.T) {
 			}
 			t.Cleanup(func() { l.Close() })
 			old.SetMaxIdleConns(0) // what it prepared for the old tables is over
+			if driver == "pgx" {
+				still := counted()
+				for _, column := range known {
+					if !slices.Contains(still, column) {
+						t.Errorf("the statistics of %s are gone", column)
+					}
+				}
+			}
 			books := ledgertest.Books{Ledger: l, Clock: now.Clock, Options: options, Rows: old}
 			for _, table := range tables {
 				if after := dump(t, old, table, then[table]); after != before[table] {
