@@ -113,10 +113,15 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 }
 
 // hold takes the amount from available to held, check and change in one
-// statement.
+// statement. That it is too much is nothing that the database should log as an
+// error, as it would for must.
 func (t tx) hold(ctx context.Context, player string, m payout.Money) error {
-	return t.must(ctx, payout.ErrBalanceTooLow, "UPDATE balances SET available = available - ?, held = held + ? WHERE player_id = ? AND currency = ? AND available >= ?",
+	n, err := t.exec(ctx, "UPDATE balances SET available = available - ?, held = held + ? WHERE player_id = ? AND currency = ? AND available >= ?",
 		m.Minor, m.Minor, player, string(m.Currency), m.Minor)
+	if err == nil && n == 0 {
+		err = payout.ErrBalanceTooLow
+	}
+	return err
 }
 
 // acceptable checks the account that is paid to: one that the player paid in
