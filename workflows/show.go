@@ -108,9 +108,13 @@ func (p *run) words() words {
 }
 
 func (p *run) filler() func(string) string {
+	stuck := "STUCK_AFTER"
+	if p.kind == payout.KindRefund {
+		stuck = "REFUND_STUCK_AFTER"
+	}
 	return strings.NewReplacer("{kind}", string(p.kind), "{id}", string(p.id), "{case}", p.at.CaseID,
 		"{attempt}", fmt.Sprint(p.at.Attempt), "{next}", fmt.Sprint(p.at.Attempt+1), "{reason}", plain(p.at.Reason), "{when}", instant(p.due),
-		"{late}", LateID(p.kind, p.id)).Replace
+		"{late}", LateID(p.kind, p.id), "{stuck}", stuck).Replace
 }
 
 // details is Markdown for a person who has never read this code.

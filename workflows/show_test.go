@@ -162,6 +162,14 @@ func TestEverythingHasWords(t *testing.T) {
 	}
 }
 
+// How long a refund may take is a setting of its own.
+func TestSlownessNamesItsSetting(t *testing.T) {
+	for kind, setting := range map[payout.Kind]string{payout.KindPayout: "longer than `STUCK_AFTER`", payout.KindRefund: "longer than `REFUND_STUCK_AFTER`"} {
+		p := run{doing: activityPollPayout, kind: kind, at: payout.Position{Status: payout.StatusPending, Attempt: 1}}
+		says(t, p.words().Next, setting)
+	}
+}
+
 // The search attributes move only when a payout rests for a reason, is parked,
 // no longer parked, or over: each move costs an action.
 func TestSearchAttributes(t *testing.T) {

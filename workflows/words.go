@@ -23,7 +23,7 @@ const (
 // them {kind} is payout or refund, {id} its id, {attempt} and {next} the number
 // of this attempt and the next, {reason} why this one failed, {when} an instant
 // in UTC, {case} the case a person is asked, {late} the id of a run that
-// follows late word.
+// follows late word, {stuck} the setting of how long it may take.
 type words struct {
 	Summary string // of the activity or timer, one line in the event history
 	Now     string // what is happening
@@ -35,7 +35,7 @@ type words struct {
 const (
 	nothing     = "Nothing: it goes on by itself."
 	lookNow     = "Nothing is needed. The update `look` (*More Actions*, *Send an Update*) asks TrueLayer at once."
-	slowCase    = " If it takes longer than `STUCK_AFTER`, a case `slow` is opened and the asking goes on."
+	slowCase    = " If it takes longer than `{stuck}`, a case `slow` is opened and the asking goes on."
 	sendAgain   = "Without a clear answer the same request is sent again, with the same idempotency key, so that it cannot pay twice: after a second, then with pauses up to a minute, for as long as the key surely lives (`KEY_WINDOW`). After that the statement is searched for it, and only then a person is asked."
 	pendingSend = nothing + " *Pending Activities* shows the last answer and the next try; `starter cases` shows whether TrueLayer lets us in."
 	again       = "If the database does not answer, it is tried again within seconds, for as long as it takes."

@@ -113,7 +113,8 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 }
 
 // hold takes the amount from available to held, check and change in one
-// statement.
+// statement. That it is too much is nothing that the database should log as an
+// error, as it would for must.
 func (t tx) hold(ctx context.Context, player string, m payout.Money) error {
 	n, err := t.exec(ctx, "UPDATE balances SET available = available - ?, held = held + ? WHERE player_id = ? AND currency = ? AND available >= ?",
 		m.Minor, m.Minor, player, string(m.Currency), m.Minor)

@@ -222,6 +222,8 @@ func (l *Ledger) openPostgres(ctx context.Context, address string) error {
 	return l.migrate(ctx, goose.DialectPostgres)
 }
 
+// migrate begins again where a program at work and it locked each other out, as
+// news may: it looks its payout up by an attempt, and steps the other way round.
 func (l *Ledger) migrate(ctx context.Context, d goose.Dialect) error {
 	files, err := fs.Sub(migrations, "migrations/"+l.d.name)
 	if err != nil {
@@ -239,10 +241,15 @@ func (l *Ledger) migrate(ctx context.Context, d goose.Dialect) error {
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	for try := 1; ; try++ {
+		_, err := provider.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if try == tries || !l.d.again(err) {
+			return fmt.Errorf("migrate: %w", err)
+		}
 	}
-	return nil
 }
 
 // dialect is what the two databases say differently.
@@ -293,7 +300,8 @@ func (d dialect) skipLocked() string {
 }
 
 // again says whether a transaction failed only because another one was at the
-// same rows: the second try sees what the other did.
+// same rows, or a newer program has just changed a table: the second try sees what
+// the other did.
 func (d dialect) again(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -301,11 +309,19 @@ func (d dialect) again(err error) bool {
 		case "23505", "40001", "40P01": // unique, serialization, deadlock
 			return true
 		}
-		return false
+		return stale(pg)
 	}
 	var lite *sqlite.Error
 	const busy, primary = 5, 0xff
 	return errors.As(err, &lite) && lite.Code()&primary == busy
+}
+
+// stale says that what was prepared no longer fits the tables. The driver
+// prepares it anew the next time. The message is in the language of the server;
+// which of its functions says it is not.
+func stale(err *pgconn.PgError) bool {
+	const notSupported = "0A000"
+	return err.Code == notSupported && err.Routine == "RevalidateCachedQuery"
 }
 
 // talk is a transaction's own connection to its database.
@@ -401,8 +417,10 @@ func (l *Ledger) inTx(ctx context.Context, op string, fn func(tx) error) error {
 	return nil
 }
 
+// tries is how often a transaction, or a migration, begins at the most.
+const tries = 8
+
 func (l *Ledger) tried(ctx context.Context, fn func(tx) error) (try int, moved []Moved, err error) {
-	const tries = 8
 	for try = 1; ; try++ {
 		if moved, err = l.once(ctx, fn); err == nil || try == tries || !l.d.again(err) {
 			return try, moved, err

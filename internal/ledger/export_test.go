@@ -5,6 +5,9 @@ import "context"
 // LateNews is what each step that reads asks of the whole inbox.
 const LateNews = lateNews
 
+// Again says whether a transaction on PostgreSQL that ended so is tried again.
+func Again(err error) bool { return dialect{name: "postgres"}.again(err) }
+
 // Talk is what steps use to talk to the database.
 type Talk struct{ t tx }
 

@@ -143,8 +143,8 @@ func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p
 	err = l.inTx(ctx, "judge", func(t tx) error {
 		t.ahead(resolutionsWhere+approvedOf, string(id))
 		claims := map[string]string{}
-		r, err := l.lock(ctx, t, id, t.apply(id, heard, claims)...)
-		if err != nil {
+		r := &row{t: t, l: l}
+		if err := r.lock(ctx, id, append(t.apply(id, heard, claims), r.itsClaims(id))...); err != nil {
 			return err
 		}
 		parking := ""

@@ -79,24 +79,30 @@ type claim struct {
 	appliedAt time.Time // of the newest news that says so
 }
 
+// itsClaims asks what applied news ever claimed of each attempt.
+func (r *row) itsClaims(id payout.ID) question {
+	r.heard = true
+	return question{`SELECT i.attempt, i.claimed_status, MAX(i.applied_at) FROM inbox i JOIN attempts a ON a.payout_id = i.payout_id AND a.number = i.attempt
+		WHERE i.payout_id = ? AND i.applied_at IS NOT NULL AND (i.provider_payout_id = '' OR i.provider_payout_id = a.provider_payout_id)
+		GROUP BY i.attempt, i.claimed_status ORDER BY 1, 2`, []any{string(id)}, func(from scanned) error {
+		var c claim
+		var applied int64
+		err := from.Scan(&c.attempt, &c.status, &applied)
+		c.appliedAt = moment(applied)
+		r.claims = append(r.claims, c)
+		return err
+	}}
+}
+
 // unconfirmed lists what news ever claimed of a closed payout, and the books do
 // not say.
 func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
-	var all []claim
-	rows, err := r.t.rows(ctx, `SELECT i.attempt, i.claimed_status, MAX(i.applied_at) FROM inbox i JOIN attempts a ON a.payout_id = i.payout_id AND a.number = i.attempt
-		WHERE i.payout_id = ? AND i.applied_at IS NOT NULL AND (i.provider_payout_id = '' OR i.provider_payout_id = a.provider_payout_id)
-		GROUP BY i.attempt, i.claimed_status ORDER BY 1, 2`, string(r.id))
-	if err := each(rows, err, func(rows scanned) error {
-		var c claim
-		var applied int64
-		err := rows.Scan(&c.attempt, &c.status, &applied)
-		c.appliedAt = moment(applied)
-		all = append(all, c)
-		return err
-	}); err != nil {
-		return nil, err
+	if !r.heard {
+		if err := r.t.ask(ctx, r.itsClaims(r.id)); err != nil {
+			return nil, err
+		}
 	}
-	for _, c := range all {
+	for _, c := range r.claims {
 		a, err := r.attemptNumber(ctx, c.attempt)
 		if err != nil {
 			return nil, err

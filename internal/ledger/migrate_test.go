@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 
 	"payouts/internal/ledger"
@@ -55,6 +57,20 @@ func TestOldBooksAreMigrated(t *testing.T) {
 				then[table] = columns(t, old, table)
 			}
 
+			counted := func() (list []string) { // the columns that PostgreSQL has statistics of: without them it plans as if each table were small
+				each(t, old, "SELECT tablename || '.' || attname FROM pg_stats WHERE schemaname = 'public' AND tablename <> 'goose_db_version' ORDER BY 1", 1,
+					func(row []any) { list = append(list, fmt.Sprint(row[0])) })
+				return list
+			}
+			var known []string
+			if driver == "pgx" {
+				_, err := old.Exec("ANALYZE")
+				must(t, err)
+				if known = counted(); len(known) < 100 {
+					t.Fatalf("statistics of %v only", known)
+				}
+			}
+
 			options := now.Options
 			options.URL = address
 			l, err := ledger.Open(t.Context(), options)
@@ -62,6 +78,15 @@ func TestOldBooksAreMigrated(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { l.Close() })
+			old.SetMaxIdleConns(0) // what it prepared for the old tables is over
+			if driver == "pgx" {
+				still := counted()
+				for _, column := range known {
+					if !slices.Contains(still, column) {
+						t.Errorf("the statistics of %s are gone", column)
+					}
+				}
+			}
 			books := ledgertest.Books{Ledger: l, Clock: now.Clock, Options: options, Rows: old}
 			for _, table := range tables {
 				if after := dump(t, old, table, then[table]); after != before[table] {
@@ -84,48 +109,144 @@ func TestOldBooksAreMigrated(t *testing.T) {
 }
 
 // A program that brings the books up to date does so under the hands of an older
-// one (docs/upgrade.md): it takes the tables in the order in which the steps take
-// them, so that neither locks the other one out.
+// one (docs/upgrade.md): it takes the tables in the order in which the steps, and
+// who accepts a payout, take them, so that neither locks the other one out.
 func TestBooksAreMigratedUnderAStep(t *testing.T) {
+	const locked, held = "SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE", "UPDATE balances SET held = held WHERE player_id = 'x'"
+	touched := []string{locked, held}
+	for table, column := range map[string]string{"attempts": "status", "sends": "detail", "transactions": "hash"} {
+		touched = append(touched, "UPDATE "+table+" SET "+column+" = "+column+" WHERE payout_id = 'x'")
+	}
+	touched = append(touched, "INSERT INTO evidence SELECT * FROM evidence WHERE payout_id = 'x'")
+	for name, c := range map[string]struct {
+		at    int64 // version of the books
+		first string
+	}{"guards": {4, locked}, "balances": {6, held}, "domains": {7, locked}} {
+		t.Run(name, func(t *testing.T) {
+			address := ledgertest.PostgresAddress(t, "")
+			old, err := sql.Open("pgx", address)
+			must(t, err)
+			t.Cleanup(func() { old.Close() })
+			provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
+			must(t, err)
+			_, err = provider.UpTo(t.Context(), c.at)
+			must(t, err)
+
+			step, err := old.BeginTx(t.Context(), nil)
+			must(t, err)
+			t.Cleanup(func() { _ = step.Rollback() })
+			_, err = step.Exec(c.first)
+			must(t, err)
+			migrated := make(chan error, 1)
+			go func() {
+				l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
+				if err == nil {
+					err = l.Close()
+				}
+				migrated <- err
+			}()
+			for waiting, until := 0, time.Now().Add(time.Minute); waiting == 0; {
+				must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
+				if time.Now().After(until) {
+					t.Fatal("the migration waits for nothing")
+				}
+			}
+			for _, command := range touched {
+				if _, err := step.Exec(command); err != nil {
+					t.Fatalf("the step: %s: %v", command, err)
+				}
+			}
+			if err := step.Commit(); err != nil {
+				t.Errorf("the step: %v", err)
+			}
+			if err := <-migrated; err != nil {
+				t.Errorf("the migration: %v", err)
+			}
+		})
+	}
+}
+
+// News takes attempts before payouts, and waits behind the migration for these:
+// whichever of the two PostgreSQL gives up begins again.
+func TestBooksAreMigratedUnderNews(t *testing.T) {
 	address := ledgertest.PostgresAddress(t, "")
 	old, err := sql.Open("pgx", address)
 	must(t, err)
 	t.Cleanup(func() { old.Close() })
 	provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
 	must(t, err)
-	_, err = provider.UpTo(t.Context(), 4)
+	_, err = provider.UpTo(t.Context(), 7)
 	must(t, err)
+	waits := func(many int) {
+		for waiting, until := 0, time.Now().Add(time.Minute); waiting != many; {
+			must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
+			if time.Now().After(until) {
+				t.Fatalf("%d wait, want %d", waiting, many)
+			}
+		}
+	}
 
 	step, err := old.BeginTx(t.Context(), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = step.Rollback() })
-	_, err = step.Exec("SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE") // as every step begins
+	_, err = step.Exec("SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE")
 	must(t, err)
-	migrated := make(chan error, 1)
-	go func() {
-		l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
+	migrated, told := make(chan error, 1), make(chan error, 1)
+	go func() { // it finds out before the news does, and so is the one that is given up
+		l, err := ledger.Open(t.Context(), ledger.Options{URL: address + "&deadlock_timeout=10ms", Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
 		if err == nil {
 			err = l.Close()
 		}
 		migrated <- err
 	}()
-	for waiting, until := 0, time.Now().Add(time.Minute); waiting == 0; {
-		must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
-		if time.Now().After(until) {
-			t.Fatal("the migration waits for nothing")
-		}
-	}
-	for _, command := range []string{"UPDATE attempts SET status = status WHERE payout_id = 'x'", "UPDATE sends SET detail = detail WHERE payout_id = 'x'", "UPDATE transactions SET hash = hash WHERE payout_id = 'x'"} {
-		if _, err := step.Exec(command); err != nil {
-			t.Errorf("the step: %s: %v", command, err)
-		}
-	}
-	if err := step.Commit(); err != nil {
-		t.Errorf("the step: %v", err)
+	waits(1)
+	go func() {
+		_, err := old.Exec("SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = 'x'")
+		told <- err
+	}()
+	waits(2)
+	must(t, step.Commit())
+	if err := <-told; err != nil {
+		t.Errorf("the news: %v", err)
 	}
 	if err := <-migrated; err != nil {
 		t.Errorf("the migration: %v", err)
 	}
+}
+
+// A server that speaks another language says the same.
+func TestStaleStatementsAreKnownInEveryLanguage(t *testing.T) {
+	for _, said := range []string{"cached plan must not change result type", "gecachter Plan darf den Ergebnistyp nicht ändern"} {
+		if !ledger.Again(&pgconn.PgError{Code: "0A000", Message: said, Routine: "RevalidateCachedQuery"}) {
+			t.Errorf("not tried again: %s", said)
+		}
+	}
+	if ledger.Again(&pgconn.PgError{Code: "0A000", Message: "FOR UPDATE is not allowed with DISTINCT clause", Routine: "CheckSelectLocking"}) {
+		t.Error("what PostgreSQL cannot do is tried again")
+	}
+}
+
+// A program that is at work while a newer one changes the type of a column finds
+// its prepared statements refused, once each: nobody may notice.
+func TestTablesChangeUnderAProgram(t *testing.T) {
+	books := ledgertest.Postgres(t)
+	paid(t, books, []byte("{}")) // with everything prepared
+	for _, command := range []string{
+		"CREATE DOMAIN any_text AS TEXT", "ALTER TABLE attempts ALTER accepted TYPE any_text", "ALTER TABLE idempotency_keys ALTER request TYPE any_text",
+		"ALTER TABLE payouts ALTER park_why TYPE any_text",
+	} {
+		_, err := books.Rows.Exec(command)
+		must(t, err)
+	}
+	books.Fund(t, 1000)
+	p, _, err := books.Accept(t.Context(), ledgertest.NewPayout("later", 1000), ledgertest.Merchant, false)
+	must(t, err)
+	s, _, err := books.OpenSend(t.Context(), p.ID, books.Clock.Now().Add(time.Hour))
+	must(t, err)
+	_, err = books.CloseSend(t.Context(), s, payout.Created{Answer: payout.AnswerCreated, ProviderID: "their-" + string(p.ID), Raw: []byte("{}")})
+	must(t, err)
+	must(t, say(t, books, p.ID, "executed", "", nil))
+	books.Lawful(t)
 }
 
 // tables are those of version 1, each after those it refers to.

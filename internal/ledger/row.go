@@ -47,6 +47,8 @@ type row struct {
 	knows   bool // tried and further are as stored
 	tried   []attempt
 	further []double
+	heard   bool // claims are as stored
+	claims  []claim
 
 	also     string         // further columns to save: read, applied
 	was      payout.Status  // as stored, to see that the status changed
@@ -74,13 +76,18 @@ func (r *row) scan(from interface{ Scan(...any) error }) error {
 // it until this one ends. What else the caller asks is asked behind that, on the
 // same journey.
 func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID, more ...question) (*row, error) {
-	r := &row{t: t, l: l, knows: true}
-	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id)}
-	err := t.ask(ctx, append(its, more...)...)
+	r := &row{t: t, l: l}
+	return r, r.lock(ctx, id, more...)
+}
+
+func (r *row) lock(ctx context.Context, id payout.ID, more ...question) error {
+	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + r.t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id)}
+	err := r.t.ask(ctx, append(its, more...)...)
 	if err == nil && r.id == "" {
 		err = fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
 	}
-	return r, err
+	r.knows = err == nil
+	return err
 }
 
 func (r *row) scanRow(from scanned) error { return r.scan(from) }
@@ -412,6 +419,7 @@ func (r *row) beside(ctx context.Context, n int) (string, error) {
 // ownNews takes the news about an attempt that was stored before its provider
 // id was known.
 func (r *row) ownNews(ctx context.Context, a attempt) error {
+	r.heard, r.claims = false, nil
 	n, err := r.t.exec(ctx, "UPDATE inbox SET payout_id = ?, attempt = ? WHERE provider_payout_id = ? AND payout_id IS NULL", string(r.id), a.number, a.providerID)
 	if err != nil || n == 0 {
 		return err

@@ -152,6 +152,9 @@ func (r *row) askFirst(ctx context.Context, err error) (payout.Position, error) 
 func (l *Ledger) CloseSend(ctx context.Context, send payout.Send, c payout.Created) (p payout.Position, err error) {
 	err = l.inTx(ctx, "close send", func(t tx) error {
 		first := false
+		if c.Answer == payout.AnswerCreated {
+			t.ahead(ownerOfAttempt, c.ProviderID)
+		}
 		r, err := l.lock(ctx, t, send.PayoutID, question{"UPDATE sends SET answer = ?, answered_at = ?, detail = ? WHERE payout_id = ? AND attempt = ? AND number = ? AND answer IS NULL RETURNING number",
 			[]any{string(c.Answer), stored(t.now), c.Detail, string(send.PayoutID), send.Attempt, send.Number}, func(from scanned) error {
 				var number int
@@ -254,6 +257,10 @@ func (r *row) unsent(ctx context.Context, a *attempt) error {
 
 // createdThere takes the provider's id into the attempt.
 func (r *row) createdThere(ctx context.Context, a *attempt, c payout.Created) error {
+	owner, err := r.ownerOf(ctx, c.ProviderID)
+	if err != nil {
+		return err
+	}
 	evidenceID, err := r.evidence(ctx, *a, "create", payout.Word{ProviderID: c.ProviderID, Status: evidenceCreated, AskedAt: r.t.now, Raw: c.Raw})
 	if err != nil {
 		return err
@@ -268,19 +275,36 @@ func (r *row) createdThere(ctx context.Context, a *attempt, c payout.Created) er
 	if a.providerID == c.ProviderID {
 		return nil
 	}
-	return r.known(ctx, a, c.ProviderID, evidenceID)
+	return r.knownOf(ctx, a, c.ProviderID, owner, evidenceID)
+}
+
+const ownerOfAttempt = "SELECT payout_id FROM attempts WHERE provider_payout_id = ?"
+
+// ownerOf is the payout whose attempt has this id at the provider; "" for none.
+func (r *row) ownerOf(ctx context.Context, providerID string) (owner string, err error) {
+	err = r.t.row(ctx, ownerOfAttempt, providerID).Scan(&owner)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return owner, err
 }
 
 // known says that an attempt is at the provider, under an id.
 func (r *row) known(ctx context.Context, a *attempt, providerID, evidenceID string) error {
-	var owner string
-	switch err := r.t.row(ctx, "SELECT payout_id FROM attempts WHERE provider_payout_id = ?", providerID).Scan(&owner); {
-	case err == nil:
-		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was answered with %s, which is the provider's id of another attempt, of payout %s", a.number, providerID, owner))
-	case !errors.Is(err, sql.ErrNoRows):
+	owner, err := r.ownerOf(ctx, providerID)
+	if err != nil {
 		return err
 	}
+	return r.knownOf(ctx, a, providerID, owner, evidenceID)
+}
+
+// knownOf is known where it was asked whose id that is.
+func (r *row) knownOf(ctx context.Context, a *attempt, providerID, owner, evidenceID string) error {
+	if owner != "" {
+		return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was answered with %s, which is the provider's id of another attempt, of payout %s", a.number, providerID, owner))
+	}
 	a.providerID, a.createdThereAt = providerID, r.t.now
+	r.heard, r.claims = false, nil
 	if a.closed { // a send that was slower than the verdict: somebody must look
 		why := fmt.Sprintf("attempt %d was closed as %s and then turned out to exist at the provider as %s", a.number, a.status, providerID)
 		return r.doubt(ctx, payout.CaseContradiction, evidenceID, why)

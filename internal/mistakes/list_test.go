@@ -15,8 +15,8 @@ var All = []Mistake{
 	{
 		Name: "credit back on create error",
 		File: "internal/ledger/sends.go",
-		Was:  "		first := false\n		r, err := l.lock(ctx, t, send.PayoutID",
-		Is:   "		if c.Answer == payout.AnswerUnknown {\n			c.Answer = payout.AnswerRefused\n		}\n		first := false\n		r, err := l.lock(ctx, t, send.PayoutID",
+		Was:  "		first := false\n		if c.Answer == payout.AnswerCreated {",
+		Is:   "		if c.Answer == payout.AnswerUnknown {\n			c.Answer = payout.AnswerRefused\n		}\n		first := false\n		if c.Answer == payout.AnswerCreated {",
 		Pkg:  "./internal/ledger", Test: "TestSQLite/send/unknown_is_sent_again",
 	}, {
 		Name: "credit back on cancel",
