@@ -3,13 +3,16 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -197,12 +200,21 @@ func resident(pid int) int64 {
 	return 0
 }
 
+// nextPort counts through ports below those that systems give to outgoing
+// connections: addresses are chosen long before their programs listen there. The
+// end-to-end tests, which may run beside this, count above 20,000.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(10_000 + rand.Int32N(8_000)) }
+
 // freeAddress is a loopback address that nobody listens at.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("no port is free")
 }
