@@ -42,6 +42,8 @@ func (r *row) late(ctx context.Context, closing bool) error {
 	for i, c := range claims {
 		if fresh(c) { // it is asked about from now on
 			r.claimedAt = r.t.now
+		}
+		if fresh(c) && !c.usual {
 			if err := r.note(ctx, "", "signed news says %s of attempt %d; the provider is asked until it says so too", c.status, c.attempt); err != nil {
 				return err
 			}
@@ -56,6 +58,9 @@ func (r *row) late(ctx context.Context, closing bool) error {
 	}
 	r.claimed = ""
 	for _, c := range claims {
+		if c.usual {
+			continue
+		}
 		kind := payout.CaseReturnUnconfirmed
 		if c.status == payout.ProviderExecuted {
 			kind = payout.CaseContradiction
@@ -77,6 +82,7 @@ type claim struct {
 	attempt   int
 	status    string
 	appliedAt time.Time // of the newest news that says so
+	usual     bool      // executed, and then sent back, if the news came in that order; the other way round the provider says so soon
 }
 
 // itsClaims asks what applied news ever claimed of each attempt.
@@ -119,7 +125,7 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 				fresh = last != payout.VerdictFailed // else it is confirmed, and a person was asked what to book
 			}
 		case payout.VerdictExecuted:
-			fresh = a.status != attemptExecuted && a.reason != payout.ReasonReturned
+			fresh, c.usual = a.status != attemptExecuted, a.reason == payout.ReasonReturned
 		}
 		if err != nil {
 			return nil, err

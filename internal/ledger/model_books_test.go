@@ -410,7 +410,7 @@ func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWo
 	for n := range b.Try {
 		t := &b.Try[n]
 		t.Noted |= inbox[n]
-		if sentBack := t.End == endFailed && t.Why == saysReturned; t.End == endExecuted || sentBack {
+		if t.End == endExecuted {
 			t.Noted &^= claimsExecuted
 		}
 		exposed := b.Booked&(bookedExpose1<<n) != 0
@@ -439,8 +439,10 @@ func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWo
 		if (b.Try[0].Noted | b.Try[1].Noted).has(claimsFailed) {
 			b.Cases |= askReturn
 		}
-		if (b.Try[0].Noted | b.Try[1].Noted).has(claimsExecuted) {
-			b.Cases |= askContradiction
+		for _, t := range b.Try { // executed and then sent back is no news, once it was asked long enough that it is not the other way round
+			if sentBack := t.End == endFailed && t.Why == saysReturned; t.Noted.has(claimsExecuted) && !sentBack {
+				b.Cases |= askContradiction
+			}
 		}
 		b.Asking = false
 	case !b.noted():

@@ -237,7 +237,12 @@ func (r *newsTelling) tell() string {
 	}
 	r.lags = false
 	r.rest()
-	r.again(1) // the latest repeats of all find a closed payout
+	r.again(1)                                               // the latest repeats of all find a closed payout
+	if r.at.Status.Final() && r.at.Step == payout.StepWait { // what news claims is asked about for a while
+		r.line("RETURN_ASK_FOR goes by")
+		r.b.Clock.Advance(r.b.Options.Timing.ReturnAskFor + time.Second)
+		r.run()
+	}
 	return r.books()
 }
 

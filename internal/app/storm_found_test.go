@@ -1,0 +1,21 @@
+package app
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// What storms found once, word for word.
+func TestStormsThatFoundSomething(t *testing.T) {
+	for name, text := range map[string]string{
+		"a bank that sends back and then pays, while the answer is a second old": `{"Payouts":[{"Attempts":[{"match":{},"lag":"1s","path":[{"status":"failed","after":"10s","reason":"returned"},{"status":"executed","after":"1s"}],"used":0}]}],"Claims":[{"At":10000000000,"Payout":4,"Type":"executed","Reason":"blocked"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sc script
+			if err := json.Unmarshal([]byte(text), &sc); err != nil {
+				t.Fatal(err)
+			}
+			weather(t, sc)
+		})
+	}
+}
