@@ -123,34 +123,14 @@ func TestBooksAreMigratedUnderAStep(t *testing.T) {
 		first string
 	}{"guards": {4, locked}, "balances": {6, held}, "domains": {7, locked}} {
 		t.Run(name, func(t *testing.T) {
-			address := ledgertest.PostgresAddress(t, "")
-			old, err := sql.Open("pgx", address)
-			must(t, err)
-			t.Cleanup(func() { old.Close() })
-			provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
-			must(t, err)
-			_, err = provider.UpTo(t.Context(), c.at)
-			must(t, err)
-
+			address, old := booksAt(t, c.at)
 			step, err := old.BeginTx(t.Context(), nil)
 			must(t, err)
 			t.Cleanup(func() { _ = step.Rollback() })
 			_, err = step.Exec(c.first)
 			must(t, err)
-			migrated := make(chan error, 1)
-			go func() {
-				l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
-				if err == nil {
-					err = l.Close()
-				}
-				migrated <- err
-			}()
-			for waiting, until := 0, time.Now().Add(time.Minute); waiting == 0; {
-				must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
-				if time.Now().After(until) {
-					t.Fatal("the migration waits for nothing")
-				}
-			}
+			migrated := migrating(t, address)
+			locksAwaited(t, old, 1)
 			for _, command := range touched {
 				if _, err := step.Exec(command); err != nil {
 					t.Fatalf("the step: %s: %v", command, err)
@@ -169,48 +149,64 @@ func TestBooksAreMigratedUnderAStep(t *testing.T) {
 // News takes attempts before payouts, and waits behind the migration for these:
 // whichever of the two PostgreSQL gives up begins again.
 func TestBooksAreMigratedUnderNews(t *testing.T) {
-	address := ledgertest.PostgresAddress(t, "")
-	old, err := sql.Open("pgx", address)
-	must(t, err)
-	t.Cleanup(func() { old.Close() })
-	provider, err := goose.NewProvider(goose.DialectPostgres, old, os.DirFS("migrations/postgres"))
-	must(t, err)
-	_, err = provider.UpTo(t.Context(), 7)
-	must(t, err)
-	waits := func(many int) {
-		for waiting, until := 0, time.Now().Add(time.Minute); waiting != many; {
-			must(t, old.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
-			if time.Now().After(until) {
-				t.Fatalf("%d wait, want %d", waiting, many)
-			}
-		}
-	}
-
+	address, old := booksAt(t, 7)
 	step, err := old.BeginTx(t.Context(), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = step.Rollback() })
 	_, err = step.Exec("SELECT id FROM payouts WHERE id = 'x' FOR NO KEY UPDATE")
 	must(t, err)
-	migrated, told := make(chan error, 1), make(chan error, 1)
-	go func() { // it finds out before the news does, and so is the one that is given up
-		l, err := ledger.Open(t.Context(), ledger.Options{URL: address + "&deadlock_timeout=10ms", Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
-		if err == nil {
-			err = l.Close()
-		}
-		migrated <- err
-	}()
-	waits(1)
+	migrated := migrating(t, address+"&deadlock_timeout=10ms") // it finds out before the news does, and so is the one that is given up
+	locksAwaited(t, old, 1)
+	told := make(chan error, 1)
 	go func() {
 		_, err := old.Exec("SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = 'x'")
 		told <- err
 	}()
-	waits(2)
+	locksAwaited(t, old, 2)
 	must(t, step.Commit())
 	if err := <-told; err != nil {
 		t.Errorf("the news: %v", err)
 	}
 	if err := <-migrated; err != nil {
 		t.Errorf("the migration: %v", err)
+	}
+}
+
+// booksAt is empty books on PostgreSQL as of a version.
+func booksAt(t *testing.T, version int64) (address string, db *sql.DB) {
+	t.Helper()
+	address = ledgertest.PostgresAddress(t, "")
+	db, err := sql.Open("pgx", address)
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations/postgres"))
+	must(t, err)
+	_, err = provider.UpTo(t.Context(), version)
+	must(t, err)
+	return address, db
+}
+
+// migrating brings books up to date beside the test, and says how that ended.
+func migrating(t *testing.T, address string) <-chan error {
+	migrated := make(chan error, 1)
+	go func() {
+		l, err := ledger.Open(t.Context(), ledger.Options{URL: address, Seal: ledgertest.SealKey(), Encode: ledgertest.Encode})
+		if err == nil {
+			err = l.Close()
+		}
+		migrated <- err
+	}()
+	return migrated
+}
+
+// locksAwaited waits until so many wait for the lock of a table.
+func locksAwaited(t *testing.T, db *sql.DB, many int) {
+	t.Helper()
+	for waiting, until := 0, time.Now().Add(time.Minute); waiting != many; {
+		must(t, db.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted").Scan(&waiting))
+		if time.Now().After(until) {
+			t.Fatalf("%d wait for a table, want %d", waiting, many)
+		}
 	}
 }
 

@@ -80,6 +80,8 @@ func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID, more ...question)
 	return r, r.lock(ctx, id, more...)
 }
 
+// lock is Ledger.lock for who has questions that the row itself takes the answers
+// to.
 func (r *row) lock(ctx context.Context, id payout.ID, more ...question) error {
 	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + r.t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id)}
 	err := r.t.ask(ctx, append(its, more...)...)
