@@ -12,11 +12,11 @@ import (
 )
 
 const caseColumns = `c.id, c.kind, c.status, c.payout_id, COALESCE(p.kind, ''), COALESCE(p.player_id, ''), COALESCE(p.amount_in_minor, 0), COALESCE(p.currency, ''),
-	c.subject, c.why, COALESCE(p.version, c.version), c.opened_at, COALESCE(c.closed_at, 0), c.closed_by FROM cases c LEFT JOIN payouts p ON p.id = c.payout_id`
+	c.subject, c.why, COALESCE(p.version, c.version), c.version, c.opened_at, COALESCE(c.closed_at, 0), c.closed_by FROM cases c LEFT JOIN payouts p ON p.id = c.payout_id`
 
 func scanCase(from interface{ Scan(...any) error }) (c Case, err error) {
 	var opened, closed int64
-	err = from.Scan(&c.ID, &c.Kind, &c.Status, &c.PayoutID, &c.PayoutKind, &c.PlayerID, &c.Money.Minor, &c.Money.Currency, &c.Subject, &c.Why, &c.Version,
+	err = from.Scan(&c.ID, &c.Kind, &c.Status, &c.PayoutID, &c.PayoutKind, &c.PlayerID, &c.Money.Minor, &c.Money.Currency, &c.Subject, &c.Why, &c.Version, &c.Questions,
 		&opened, &closed, &c.ClosedBy)
 	c.OpenedAt, c.ClosedAt = moment(opened), moment(closed)
 	if c.Status == "closed" && c.ClosedBy == "" {

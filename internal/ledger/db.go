@@ -155,15 +155,12 @@ func (l *Ledger) Ping(ctx context.Context) error {
 // what a queue of a few milliseconds a turn can reach.
 const sqliteBusy = 30 * time.Second
 
-// sqliteCache is what the writer may keep of the file in memory, in KiB. Ids are
-// random, so each transaction touches pages all over the indexes: SQLite's 2 MB
-// hold them for some thousands of payouts only.
-const sqliteCache = 32 << 10
-
 // sqliteCheckpoint is how many pages of 4 KiB the write-ahead log may hold before
-// they are written into the file, and synced. For the same reason it is above SQLite's
-// 1000, which forty transactions fill.
-const sqliteCheckpoint = 8000
+// they are written into the file, and synced: 80 MB, which some hundred transactions fill.
+// Ids are random, so each touches pages all over the file; the longer the log, the more of
+// them are in it twice. SQLite's cache of pages stays small: at the end of a transaction it may
+// walk all of it.
+const sqliteCheckpoint = 20000
 
 func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
@@ -185,7 +182,7 @@ func (l *Ledger) openSQLite(ctx context.Context, path string) error {
 	l.d = dialect{name: "sqlite"}
 	// One writer a process. Its transactions begin as beginSQLite says, those of
 	// the migration take the lock at once too.
-	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"+fmt.Sprintf("&_pragma=cache_size(%d)", -sqliteCache)); err != nil {
+	if l.write, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
 		return err
 	}
 	l.write.SetMaxOpenConns(1)

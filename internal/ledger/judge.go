@@ -176,6 +176,10 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, claims map[string]s
 	if err != nil {
 		return err
 	}
+	asked, err := r.asked(ctx, approved)
+	if err != nil {
+		return err
+	}
 	for _, said := range heard.Words {
 		if proposed(approved, said) {
 			continue // a person's id is not believed before it is compared
@@ -193,7 +197,7 @@ func (r *row) judge(ctx context.Context, heard payout.Heard, claims map[string]s
 		if r.unknownOutcome() {
 			break // it is not settled yet what is asked
 		}
-		if err := r.carryOut(ctx, decision, heard); err != nil {
+		if err := r.carryOut(ctx, asked[decision.CaseID], decision, heard); err != nil {
 			return err
 		}
 	}

@@ -50,11 +50,11 @@ func (l *Ledger) Propose(ctx context.Context, p payout.Proposal) (res Resolution
 			return err
 		}
 		res = Resolution{CaseID: c.ID, Number: last + 1, Action: p.Action, ProviderPayoutID: p.ProviderPayoutID, ProviderTicket: p.ProviderTicket, Reason: p.Reason,
-			Money: c.Money, Version: p.Version, Status: ResolutionProposed, ProposedBy: p.By, ProposedAt: t.now}
+			Money: c.Money, Version: p.Version, Questions: c.Questions, Status: ResolutionProposed, ProposedBy: p.By, ProposedAt: t.now}
 		if _, err := t.exec(ctx, `INSERT INTO resolutions (case_id, number, action, provider_payout_id, provider_ticket, reason, payout_id, amount_in_minor, currency, version,
-			status, proposed_by, proposed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			case_version, status, proposed_by, proposed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			res.CaseID, res.Number, string(res.Action), res.ProviderPayoutID, res.ProviderTicket, res.Reason, string(c.PayoutID), res.Money.Minor, string(res.Money.Currency),
-			res.Version, res.Status, res.ProposedBy, stored(t.now)); err != nil {
+			res.Version, res.Questions, res.Status, res.ProposedBy, stored(t.now)); err != nil {
 			return err
 		}
 		return t.audit(ctx, p.By, "propose", c, fmt.Sprintf("%d: %s: %s", res.Number, res.Action, p.Reason))
@@ -94,6 +94,9 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 		if a.Version != res.Version {
 			return payout.Refuse(payout.RefusalStale, "the proposal is bound to version %d, and you approve version %d; read the case again", res.Version, a.Version)
 		}
+		if err := c.asksAs(res); err != nil {
+			return err
+		}
 		if err := mayResolve(ctx, c, r, res.Action, a.Version, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
 			return err
 		}
@@ -130,6 +133,15 @@ func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, versi
 		return nil // about no payout: only dismiss is offered
 	}
 	return r.may(ctx, c, action, d)
+}
+
+// asksAs refuses a proposal that was made before the case asked something more:
+// who reads both sees what one person did not.
+func (c Case) asksAs(d Resolution) error {
+	if c.Status == "open" && d.Questions != 0 && d.Questions != c.Questions {
+		return payout.Refuse(payout.RefusalStale, "the case asks more than when %s proposed this; read it again and propose anew", d.ProposedBy)
+	}
+	return nil
 }
 
 // may refuses an action that the payout does not allow now.
@@ -316,8 +328,24 @@ func proposed(list []Resolution, said payout.Asked) bool {
 	return slices.ContainsFunc(list, func(d Resolution) bool { return d.ProviderPayoutID != "" && d.ProviderPayoutID == said.ProviderID })
 }
 
-// carryOut does what two people approved, when it still holds.
-func (r *row) carryOut(ctx context.Context, d Resolution, heard payout.Heard) error {
+// asked are the cases that two people decided about, as they are before this
+// step hears anything.
+func (r *row) asked(ctx context.Context, approved []Resolution) (map[string]Case, error) {
+	cases := map[string]Case{}
+	for _, d := range approved {
+		c, err := r.t.caseOf(ctx, d.CaseID)
+		if err != nil {
+			return nil, err
+		}
+		cases[d.CaseID] = c
+	}
+	return cases, nil
+}
+
+// carryOut does what two people approved, when it still holds. before is the
+// case as it was when the step began: what the step itself heard is no question
+// that they missed, since all is looked at again.
+func (r *row) carryOut(ctx context.Context, before Case, d Resolution, heard payout.Heard) error {
 	if !slices.Contains(heard.Approved, d.name()) {
 		return nil // approved after the asking: its own step asks what it needs
 	}
@@ -326,7 +354,10 @@ func (r *row) carryOut(ctx context.Context, d Resolution, heard payout.Heard) er
 		return err
 	}
 	d.EndedAt = r.t.now
-	outcome, err := r.resolve(ctx, c, d, heard)
+	outcome, err := "", before.asksAs(d)
+	if err == nil {
+		outcome, err = r.resolve(ctx, c, d, heard)
+	}
 	var refused *payout.Refusal
 	switch {
 	case errors.As(err, &refused):
@@ -447,12 +478,12 @@ func (l *Ledger) lockCase(ctx context.Context, t tx, id string) (Case, *row, err
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-const resolutionColumns = `case_id, number, action, provider_payout_id, provider_ticket, reason, amount_in_minor, currency, version, status, proposed_by, proposed_at,
+const resolutionColumns = `case_id, number, action, provider_payout_id, provider_ticket, reason, amount_in_minor, currency, version, case_version, status, proposed_by, proposed_at,
 	decided_by, decided_at, ended_at, outcome`
 
 func scanResolution(from interface{ Scan(...any) error }) (d Resolution, err error) {
 	var proposed, decided, ended int64
-	err = from.Scan(&d.CaseID, &d.Number, &d.Action, &d.ProviderPayoutID, &d.ProviderTicket, &d.Reason, &d.Money.Minor, &d.Money.Currency, &d.Version, &d.Status,
+	err = from.Scan(&d.CaseID, &d.Number, &d.Action, &d.ProviderPayoutID, &d.ProviderTicket, &d.Reason, &d.Money.Minor, &d.Money.Currency, &d.Version, &d.Questions, &d.Status,
 		&d.ProposedBy, &proposed, &d.DecidedBy, &decided, &ended, &d.Outcome)
 	d.ProposedAt, d.DecidedAt, d.EndedAt = moment(proposed), moment(decided), moment(ended)
 	return d, err

@@ -118,6 +118,7 @@ type Case struct {
 	Subject     string       // what else it is about: a merchant account, a provider's id
 	Why         string
 	Version     int // the payout's; of a case about no payout, its own
+	Questions   int // its own version: one more with each question
 	OpenedAt    time.Time
 	ClosedAt    time.Time
 	ClosedBy    string         // what closed it, for people
@@ -149,6 +150,7 @@ type Resolution struct {
 	Reason           string
 	Money            payout.Money // what it is about; zero when about none
 	Version          int          // what it is bound to
+	Questions        int          // the case's own version then; 0: not known
 	Status           string       // proposed, rejected, approved, done, void
 	ProposedBy       string
 	ProposedAt       time.Time

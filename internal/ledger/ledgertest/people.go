@@ -99,7 +99,7 @@ var deciders = group{
 		c := h.caseOf(id, payout.CaseBlocked)
 		res, replayed, err := h.propose(c, payout.ActionReleaseFrozen)
 		h.must(err)
-		want := ledger.Resolution{CaseID: c.ID, Number: 1, Action: payout.ActionReleaseFrozen, Reason: reason, Money: Pounds(1000), Version: c.Version, Status: ledger.ResolutionProposed, ProposedBy: Anna, ProposedAt: h.Clock.Now()}
+		want := ledger.Resolution{CaseID: c.ID, Number: 1, Action: payout.ActionReleaseFrozen, Reason: reason, Money: Pounds(1000), Version: c.Version, Questions: 1, Status: ledger.ResolutionProposed, ProposedBy: Anna, ProposedAt: h.Clock.Now()}
 		if replayed || res != want {
 			h.Fatalf("proposed %+v, replayed %v; want %+v", res, replayed, want)
 		}
@@ -347,6 +347,45 @@ var deciders = group{
 			h.Fatalf("asking %+v", asking)
 		}
 	},
+	"who approves has read what was asked since it was proposed": func(h house) {
+		id := h.accepted(1000)
+		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
+		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
+			h.answered(sends[i], there(providerID))
+		}
+		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "pending"})
+		early, _, err := h.propose(h.caseOf(id, payout.CaseExposure), payout.ActionAdjust)
+		h.must(err)
+		h.reconciled(id, says{"third": "executed"})
+		c := h.caseOf(id, payout.CaseExposure)
+		if c.Version != early.Version || !strings.Contains(c.Why, "third") {
+			h.Fatalf("the case is %+v", c)
+		}
+		_, _, err = h.approve(early)
+		h.declined("a question more", err, payout.RefusalStale, "read it again")
+		h.books(id, "reserve settle")
+		_, _, err = h.Decide(h.ctx, payout.Approval{CaseID: c.ID, Number: early.Number, By: Ben})
+		h.must(err)
+		h.carriedOut(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.resolved(id, payout.CaseExposure, payout.ActionAdjust, nil)
+		h.books(id, "reserve settle adjust adjust")
+	},
+	"what is asked after two people decided is for them to read": func(h house) {
+		id := h.accepted(1000)
+		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
+		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
+			h.answered(sends[i], there(providerID))
+		}
+		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "pending"})
+		before := h.asking(id) // another step, which read before two people decided
+		h.decided(h.caseOf(id, payout.CaseExposure), payout.ActionAdjust)
+		h.judged(id, before, says{"third": "executed"})
+		h.reconciled(id, nil)
+		h.books(id, "reserve settle")
+		if c := h.caseOf(id, payout.CaseExposure); c.Status != "open" || c.Resolutions[0].Status != ledger.ResolutionVoid || !strings.Contains(c.Resolutions[0].Outcome, "asks more") {
+			h.Fatalf("the case is %+v", c)
+		}
+	},
 	"what moved on is void though its case is open": func(h house) {
 		id := h.secondPaid()
 		h.toldLate(id, "e1", theirs(id, 1), "executed")
@@ -413,6 +452,7 @@ var deciders = group{
 			"UPDATE resolutions SET action = 'keep_frozen'" + at,                     // another wish
 			"UPDATE resolutions SET amount_in_minor = 1" + at,                        // another amount
 			"UPDATE resolutions SET version = version + 1" + at,                      // another version
+			"UPDATE resolutions SET case_version = case_version + 1" + at,            // other questions
 			"UPDATE resolutions SET proposed_by = 'ben'" + at,                        // another person
 			"DELETE FROM resolutions" + at,                                           //
 			insert("2", "proposed", "carl", ""),                                      // a second one
