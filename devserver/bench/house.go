@@ -247,7 +247,8 @@ func (h *house) watch(ctx context.Context) {
 		if len(ids) == 0 {
 			continue
 		}
-		executed, err := h.books.texts(ctx, "SELECT id FROM payouts WHERE status = 'executed' AND id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+		// By its money, which no index is by: by its status, SQLite reads all that are executed.
+		executed, err := h.books.texts(ctx, "SELECT id FROM payouts WHERE money = 'paid' AND id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
 		if err != nil {
 			continue // it is looked at again
 		}
