@@ -181,8 +181,8 @@ func onwards(c httpapi.Case) []string {
 	}
 	if at := slices.IndexFunc(c.Resolutions, func(r httpapi.Resolution) bool { return r.Status == httpapi.ResolutionProposed }); at >= 0 {
 		r := c.Resolutions[at]
-		if r.Version != c.Version {
-			return []string{fmt.Sprintf("starter approve %s %d --reject   # by another person than %s; it is bound to version %d, and something happened since", c.ID, r.Number, r.ProposedBy, r.Version)}
+		if r.Stale {
+			return []string{fmt.Sprintf("starter approve %s %d --reject   # by another person than %s; it was made before the payout moved on or the case asked more: propose anew", c.ID, r.Number, r.ProposedBy)}
 		}
 		return []string{fmt.Sprintf("starter approve %s %d   # by another person than %s; --reject refuses it", c.ID, r.Number, r.ProposedBy)}
 	}

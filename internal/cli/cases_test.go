@@ -172,8 +172,8 @@ func TestOnwards(t *testing.T) {
 			c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "void"}, {Number: 2, Status: "proposed", Version: 3, ProposedBy: "ann"}}
 		}), "starter approve c 2   # by another person than ann; --reject refuses it"},
 		"proposed and stale": {with(func(c *httpapi.Case) {
-			c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "proposed", Version: 2, ProposedBy: "ann"}}
-		}), "starter approve c 1 --reject   # by another person than ann; it is bound to version 2, and something happened since"},
+			c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "proposed", Stale: true, ProposedBy: "ann"}}
+		}), "starter approve c 1 --reject   # by another person than ann; it was made before the payout moved on or the case asked more: propose anew"},
 		"approved":          {with(func(c *httpapi.Case) { c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "approved"}} }), "it is being carried out; look again with: starter case c"},
 		"nothing just now":  {open, "nothing may be proposed just now; what the provider says may answer it"},
 		"treasury":          {with(func(c *httpapi.Case) { c.Kind = "shortage" }), "put money into the merchant account; the next payout executed from it closes it"},

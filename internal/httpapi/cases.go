@@ -121,7 +121,11 @@ func (a *api) oneCase(ctx context.Context, in *IDPath) (*output[Case], error) {
 	}
 	c, err := a.Ledger.Case(ctx, id)
 	v := a.caseView(c)
-	v.Evidence, v.Actions, v.Resolutions = views(c.Evidence, evidenceView), views(c.Actions, offerView), views(c.Resolutions, resolutionView)
+	v.Evidence, v.Actions, v.Resolutions = views(c.Evidence, evidenceView), views(c.Actions, offerView), views(c.Resolutions, func(r ledger.Resolution) Resolution {
+		v := resolutionView(r)
+		v.Stale = c.Stale(r)
+		return v
+	})
 	if v.NotNow = c.NotNow; v.NotNow == nil {
 		v.NotNow = []string{}
 	}

@@ -267,6 +267,29 @@ func TestNotOffered(t *testing.T) {
 	}
 }
 
+// A proposal that was made before the case asked more is shown as stale, and can
+// only be rejected.
+func TestStale(t *testing.T) {
+	h := newHouse(t)
+	h.furnish()
+	_, c := h.blocked("b")
+	h.must(201, h.propose("operator-token", c, "release_frozen"))
+	if c = h.one(c.ID); c.Resolutions[0].Stale {
+		t.Error("it is stale at once")
+	}
+	h.tamper("UPDATE cases SET why = why || ' and more', version = version + 1")
+	if c = h.one(c.ID); !c.Resolutions[0].Stale {
+		t.Error("it is not stale though the case asks more")
+	}
+	h.refusedAs(h.decide("second-token", c, 1, "approve"), 409, "stale-version")
+	h.must(201, h.decide("second-token", c, 1, "reject"))
+	h.must(201, h.propose("operator-token", c, "release_frozen"))
+	h.must(201, h.decide("second-token", c, 2, "approve"))
+	if c = h.one(c.ID); c.Resolutions[0].Stale || c.Resolutions[1].Stale {
+		t.Errorf("decided, and stale: %+v", c.Resolutions)
+	}
+}
+
 // The approved row decides; waking is a consequence: when it fails, or the
 // person hangs up, the decision stands. And it is bounded.
 func TestWakeOutlivesThePerson(t *testing.T) {

@@ -272,6 +272,16 @@ func (h *house) dump() string {
 	return out.String()
 }
 
+// tamper changes the books past the ledger.
+func (h *house) tamper(command string) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+h.file+"?_pragma=busy_timeout(10000)")
+	h.done(err)
+	defer db.Close()
+	_, err = db.Exec(command)
+	h.done(err)
+}
+
 func (h *house) rows(db *sql.DB, query string) []string {
 	h.t.Helper()
 	rows, err := db.QueryContext(h.t.Context(), query)

@@ -42,6 +42,7 @@ type Resolution struct {
 	Amount           *int64     `json:"amount_in_minor" doc:"What it is about; null: about no money" example:"1000"`
 	Currency         *string    `json:"currency" example:"GBP"`
 	Version          int        `json:"version" doc:"What it is bound to" example:"4"`
+	Stale            bool       `json:"stale" doc:"Whether, while it is proposed, the payout moved on or the case asks more than when it was made: it can only be rejected"`
 	Status           string     `json:"status" doc:"proposed: waits for another person. rejected. approved: waits for the step that carries it out. done. void: what it was bound to moved on, nothing was done." example:"proposed"`
 	ProposedBy       string     `json:"proposed_by" example:"ann"`
 	ProposedAt       time.Time  `json:"proposed_at"`

@@ -135,6 +135,12 @@ func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, versi
 	return r.may(ctx, c, action, d)
 }
 
+// Stale says that a proposal of this case can only be rejected: the payout moved
+// on, or the case asks more, since it was made.
+func (c Case) Stale(d Resolution) bool {
+	return c.Status == "open" && d.Status == ResolutionProposed && (d.Version != c.Version || c.asksAs(d) != nil)
+}
+
 // asksAs refuses a proposal that was made before the case asked something more:
 // who reads both sees what one person did not.
 func (c Case) asksAs(d Resolution) error {

@@ -358,7 +358,7 @@ var deciders = group{
 		h.must(err)
 		h.reconciled(id, says{"third": "executed"})
 		c := h.caseOf(id, payout.CaseExposure)
-		if c.Version != early.Version || !strings.Contains(c.Why, "third") {
+		if c.Version != early.Version || !strings.Contains(c.Why, "third") || !c.Stale(c.Resolutions[0]) {
 			h.Fatalf("the case is %+v", c)
 		}
 		_, _, err = h.approve(early)
