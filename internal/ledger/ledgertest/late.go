@@ -631,6 +631,18 @@ func (h house) secondPaid() payout.ID {
 	return id
 }
 
+// tripled is a parked payout whose attempt the provider has three times: also
+// under the ids "another" and "third".
+func (h house) tripled() payout.ID {
+	h.Helper()
+	id := h.accepted(1000)
+	sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
+	for i, providerID := range []string{theirs(id, 1), "another", "third"} {
+		h.answered(sends[i], there(providerID))
+	}
+	return id
+}
+
 // doubled is a parked payout whose attempt the provider has twice: also under
 // the id "another".
 func (h house) doubled() payout.ID {

@@ -348,11 +348,7 @@ var deciders = group{
 		}
 	},
 	"who approves has read what was asked since it was proposed": func(h house) {
-		id := h.accepted(1000)
-		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
-		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
-			h.answered(sends[i], there(providerID))
-		}
+		id := h.tripled()
 		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "pending"})
 		early, _, err := h.propose(h.caseOf(id, payout.CaseExposure), payout.ActionAdjust)
 		h.must(err)
@@ -371,11 +367,7 @@ var deciders = group{
 		h.books(id, "reserve settle adjust adjust")
 	},
 	"what is asked after two people decided is for them to read": func(h house) {
-		id := h.accepted(1000)
-		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
-		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
-			h.answered(sends[i], there(providerID))
-		}
+		id := h.tripled()
 		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "pending"})
 		before := h.asking(id) // another step, which read before two people decided
 		h.decided(h.caseOf(id, payout.CaseExposure), payout.ActionAdjust)

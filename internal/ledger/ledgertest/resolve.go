@@ -233,11 +233,7 @@ var resolving = merged(neverCreated, createdAs, heardAgain, group{
 		h.moved(id, "adjust", "house:fees", "merchant:"+Merchant)
 	},
 	"adjust books every further payout of an attempt, and what came back": func(h house) {
-		id := h.accepted(1000)
-		sends := []payout.Send{h.sent(id), h.sent(id), h.sent(id)}
-		for i, providerID := range []string{theirs(id, 1), "another", "third"} {
-			h.answered(sends[i], there(providerID))
-		}
+		id := h.tripled()
 		h.reconciled(id, says{theirs(id, 1): "executed", "another": "executed", "third": "executed"})
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.carriedOut(id, payout.CaseExposure, payout.ActionAdjust, nil)
