@@ -181,7 +181,7 @@ func (s *storm) judgePayout(p *followed, a account) {
 	// turned up after the end and of which we were never told.
 	out, final := executed-returned, row.Status.Final()
 	switch {
-	case a.out == out || silent:
+	case a.out == out || silent || s.unmatched(deeds):
 	case !a.asks():
 		wrong("%d payments left, %d are booked, and nobody is asked", out, a.out)
 	case final && out > a.out && !a.asks(payout.CaseContradiction, payout.CaseExposure):
@@ -274,6 +274,16 @@ func (s *storm) silent(p *followed, d deed) bool {
 		}
 	}
 	return false
+}
+
+// unmatched says that a payment is asked about by its own id at the provider: its
+// events never named the payout, and no answer told that the id is its.
+func (s *storm) unmatched(deeds []deed) bool {
+	return slices.ContainsFunc(deeds, func(d deed) bool {
+		return slices.ContainsFunc(d.transfers, func(t simulator.Transfer) bool {
+			return len(s.texts("SELECT id FROM cases WHERE kind = 'unmatched_event' AND status = 'open' AND subject = ?", t.ID)) > 0
+		})
+	})
 }
 
 // refused says that the provider answered 400 to a create.
