@@ -9,7 +9,7 @@ import (
 func TestStormsThatFoundSomething(t *testing.T) {
 	for name, text := range map[string]string{
 		"a bank that sends back and then pays, while the answer is a second old": `{"Payouts":[{"Attempts":[{"match":{},"lag":"1s","path":[{"status":"failed","after":"10s","reason":"returned"},{"status":"executed","after":"1s"}],"used":0}]}],"Claims":[{"At":10000000000,"Payout":4,"Type":"executed","Reason":"blocked"}]}`,
-		"a payment of a key that the provider forgot, whose events name nobody": `{"Payouts":[{"Attempts":[{"match":{},"create":{"kind":"reset","times":1},"path":[{"status":"authorized","after":"10s"},{"status":"executed","after":"20m0s"}],"webhooks":[{"patch":{"metadata":null}}],"used":0}],"Accidents":[{"Point":9,"What":"the connection breaks"}]}],"Forgets":true}`,
+		"a payment of a key that the provider forgot, whose events name nobody":  `{"Payouts":[{"Attempts":[{"match":{},"create":{"kind":"reset","times":1},"path":[{"status":"authorized","after":"10s"},{"status":"executed","after":"20m0s"}],"webhooks":[{"patch":{"metadata":null}}],"used":0}],"Accidents":[{"Point":9,"What":"the connection breaks"}]}],"Forgets":true}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var sc script
