@@ -188,7 +188,8 @@ func (a *Payouts) OpenCase(ctx context.Context, in Input) (payout.Position, erro
 
 // token gets an access token, unless the provider was seen to let nobody in.
 func (a *Payouts) token(ctx context.Context) (payout.Token, error) {
-	if until := time.Unix(0, a.shut.Load()); time.Now().Before(until) {
+	until := time.Unix(0, a.shut.Load())
+	if left := time.Until(until); left > 0 && left <= payout.BrakedAtMost {
 		return payout.Token{}, &payout.Braked{Until: until}
 	}
 	patience, cancel := context.WithTimeout(ctx, tokenWithin)
@@ -266,8 +267,9 @@ func nothingToAsk(asking payout.Asking) bool {
 }
 
 // words asks about each attempt. One that is not visible yet, soon after its
-// creation, is no word at all. One that cannot be asked about does not keep the
-// others from being heard.
+// creation, is no word at all, nor is an id that people named and the provider takes
+// for none: their decision is void then, and does not stand in the way. One that
+// cannot be asked about does not keep the others from being heard.
 func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked, error) {
 	var words []payout.Asked
 	var silent []error
@@ -279,6 +281,7 @@ func (a *Payouts) words(ctx context.Context, asks []payout.Ask) ([]payout.Asked,
 		switch {
 		case err == nil:
 			words = append(words, payout.Asked{Attempt: ask.Attempt, ProviderID: ask.ProviderID, Word: word})
+		case ask.Proposed && errors.Is(err, payout.ErrNoID):
 		case !errors.Is(err, payout.ErrNotFound):
 			silent = append(silent, fmt.Errorf("ask about attempt %d: %w", ask.Attempt, a.letIn(ctx, err)))
 		}

@@ -76,6 +76,7 @@ type bank struct {
 	tokens  int             // asked for
 
 	silentAbout string // an id
+	noID        string // an id it takes for none
 }
 
 func (b *bank) Token(context.Context) (payout.Token, error) {
@@ -93,6 +94,9 @@ func (b *bank) CreatePayout(context.Context, payout.Token, payout.Send) payout.C
 func (b *bank) GetPayout(_ context.Context, id string) (payout.Word, error) {
 	if b.unknown[id] {
 		return payout.Word{}, fmt.Errorf("get payout %s: %w", id, payout.ErrNotFound)
+	}
+	if id == b.noID {
+		return payout.Word{}, fmt.Errorf("get payout: 400: %w", errors.Join(payout.ErrNoID, payout.ErrNotLetIn))
 	}
 	if id == b.silentAbout {
 		return payout.Word{}, errors.New("503")
@@ -273,14 +277,17 @@ func TestReconcilePayout(t *testing.T) {
 		"people decided":                     {done, payout.Asking{Approved: []string{"case/1"}}, bank{}, 0, packed{}},
 		"the statement has something to say": {waiting, payout.Asking{Look: &payout.Look{}}, bank{}, 0, packed{}},
 		// What was heard counts, and the news is read when all is.
-		"one cannot be asked about":    {waiting, payout.Asking{Asks: two, Inbox: []string{"i-1"}}, bank{silentAbout: "b-1"}, 1, packed{kind: "unavailable"}},
-		"every attempt is asked about": {waiting, payout.Asking{Asks: two}, bank{}, 2, packed{}},
-		"one is not visible yet":       {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-2": true}}, 1, packed{}},
-		"none is visible":              {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-1": true, "b-2": true}}, 0, packed{}},
-		"the provider is silent":       {waiting, payout.Asking{Asks: two}, bank{silent: errors.New("503")}, -1, packed{kind: "unavailable"}},
-		"news without anybody to ask":  {toSend, payout.Asking{Inbox: []string{"i-1"}}, bank{}, 0, packed{}},
-		"nothing to ask, to send next": {toSend, payout.Asking{}, bank{}, -1, packed{}},
-		"nothing to ask, all is done":  {done, payout.Asking{}, bank{}, -1, packed{}},
+		"one cannot be asked about": {waiting, payout.Asking{Asks: two, Inbox: []string{"i-1"}}, bank{silentAbout: "b-1"}, 1, packed{kind: "unavailable"}},
+		// What people typed must not keep the payout from being heard for ever; what the provider gave us is asked again.
+		"people named what is no id":      {waiting, payout.Asking{Asks: []payout.Ask{two[0], {Attempt: 1, ProviderID: "typo", Proposed: true}}, Approved: []string{"case/1"}}, bank{noID: "typo"}, 1, packed{}},
+		"an id of ours is taken for none": {waiting, payout.Asking{Asks: two}, bank{noID: "b-1"}, 1, packed{kind: "unavailable"}},
+		"every attempt is asked about":    {waiting, payout.Asking{Asks: two}, bank{}, 2, packed{}},
+		"one is not visible yet":          {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-2": true}}, 1, packed{}},
+		"none is visible":                 {waiting, payout.Asking{Asks: two}, bank{unknown: map[string]bool{"b-1": true, "b-2": true}}, 0, packed{}},
+		"the provider is silent":          {waiting, payout.Asking{Asks: two}, bank{silent: errors.New("503")}, -1, packed{kind: "unavailable"}},
+		"news without anybody to ask":     {toSend, payout.Asking{Inbox: []string{"i-1"}}, bank{}, 0, packed{}},
+		"nothing to ask, to send next":    {toSend, payout.Asking{}, bank{}, -1, packed{}},
+		"nothing to ask, all is done":     {done, payout.Asking{}, bank{}, -1, packed{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ledger := &book{at: row.at, asking: row.asking}
@@ -328,6 +335,20 @@ func TestTryAgain(t *testing.T) {
 				t.Errorf("%+v, %v, %d words", at, err, len(ledger.judged))
 			}
 		})
+	}
+}
+
+// A brake that was shut by a clock which went back since is looked at again.
+func TestBrakeOfAnotherTime(t *testing.T) {
+	book, bank := book{at: toSend, err: &payout.Braked{Until: time.Now().Add(24 * time.Hour)}}, bank{}
+	a := &Payouts{Ledger: &book, Provider: &bank}
+	for range 2 {
+		if _, err := run(t, a.CreatePayout); err == nil {
+			t.Fatal("the books said that nobody asks")
+		}
+	}
+	if bank.tokens != 2 {
+		t.Errorf("the books were asked %d times, want 2: by now they may know better", bank.tokens)
 	}
 }
 

@@ -37,13 +37,13 @@ func (l *Ledger) notLetIn(ctx context.Context, t tx, why string) (time.Time, err
 	var since, shut int64
 	var refusals int
 	if err := t.row(ctx, `INSERT INTO brakes (name, since, last_at, refusals, shut_until, why) VALUES (?, ?, ?, 1, 0, ?)
-		ON CONFLICT (name) DO UPDATE SET last_at = excluded.last_at, refusals = brakes.refusals + 1, why = excluded.why RETURNING since, refusals, shut_until`,
+		ON CONFLICT (name) DO UPDATE SET since = CASE WHEN brakes.since < excluded.since THEN brakes.since ELSE excluded.since END, last_at = excluded.last_at, refusals = brakes.refusals + 1, why = excluded.why RETURNING since, refusals, shut_until`,
 		brakeName, stored(t.now), stored(t.now), why).Scan(&since, &refusals, &shut); err != nil {
 		return time.Time{}, err
 	}
 	age := t.now.Sub(moment(since))
-	if until := moment(shut); until.After(t.now) {
-		return until, nil
+	if t.brakedUntil(shut) {
+		return moment(shut), nil
 	}
 	if refusals < tripAfter || age < tripOver {
 		return time.Time{}, nil
@@ -70,7 +70,7 @@ func (l *Ledger) mayAsk(ctx context.Context, t tx) (doubted bool, err error) {
 		return false, nil
 	case err != nil || shut == 0:
 		return true, err
-	case moment(shut).After(t.now):
+	case t.brakedUntil(shut):
 		return true, &payout.Braked{Until: moment(shut)}
 	}
 	// This one tries; the others wait for what becomes of it.
@@ -80,6 +80,12 @@ func (l *Ledger) mayAsk(ctx context.Context, t tx) (doubted bool, err error) {
 		err = &payout.Braked{Until: until}
 	}
 	return true, err
+}
+
+// brakedUntil says that a brake which is shut until then, in micros, is shut now.
+func (t tx) brakedUntil(shut int64) bool {
+	left := moment(shut).Sub(t.now)
+	return left > 0 && left <= payout.BrakedAtMost
 }
 
 // letIn opens the brake: the provider answered as to somebody it knows.

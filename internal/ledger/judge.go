@@ -97,7 +97,9 @@ func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, 
 		for _, decision := range approved {
 			asking.Approved = append(asking.Approved, decision.name())
 			if id := decision.ProviderPayoutID; id != "" && !slices.ContainsFunc(asking.Asks, func(a payout.Ask) bool { return a.ProviderID == id }) {
-				asking.Asks = append(asking.Asks, r.ask(r.attempt, id))
+				ask := r.ask(r.attempt, id)
+				ask.Proposed = true
+				asking.Asks = append(asking.Asks, ask)
 			}
 		}
 		if len(asking.Asks) > 0 || asking.Look != nil {

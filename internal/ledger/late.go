@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -203,14 +205,22 @@ func (r *row) spendable(ctx context.Context, a attempt, evidenceID string) error
 		fmt.Sprintf("the money of attempt %d is the player's again, and the provider now says it was stopped for a regulatory reason (blocked): ask compliance; no machine takes it from the player", a.number))
 }
 
-// paidAgain: the provider said that the bank sent it back, which is booked, and
-// now says executed. Where only the statement showed the return that is nothing
-// new: older accounts never change their word.
+// paidAgain: the provider said that the bank sent it back, and now says executed
+// again. Where it never said so, since only the statement showed the return or
+// people booked it, that is nothing new: older accounts never change their word.
 func (r *row) paidAgain(ctx context.Context, a attempt, evidenceID string) error {
-	var heard int
-	err := r.t.row(ctx, "SELECT COUNT(*) FROM transactions t JOIN evidence e ON e.id = t.evidence_id WHERE t.payout_id = ? AND t.slot = 'return' AND t.attempt = ? AND e.kind = 'get'",
-		string(r.id), a.number).Scan(&heard)
-	if err != nil || heard == 0 {
+	before, err := r.attemptNumber(ctx, a.number) // without this word
+	if err != nil {
+		return err
+	}
+	var last string
+	err = r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND kind = 'get' AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
+		AND asked_at <= ? AND id <> ? ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
+		string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(before.askedAt), evidenceID).Scan(&last)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	if err != nil || last != payout.ProviderFailed {
 		return err
 	}
 	return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was sent back by the bank, which is booked, and is executed again at the provider", a.number))

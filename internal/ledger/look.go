@@ -12,6 +12,10 @@ import (
 // clockSlack is how far the provider's clock may be from ours.
 const clockSlack = 5 * time.Minute
 
+// lookBack is how far a statement is read back when our own clock went back, and
+// when something began is not known.
+const lookBack = 31 * 24 * time.Hour
+
 // toLook says what the statement is to be asked: where a create's outcome is
 // unknown and its key's window over, whether the provider has it after all;
 // where signed news says that the bank sent the money back, whether it came.
@@ -36,7 +40,9 @@ func (r *row) toLook(ctx context.Context, approved []Resolution) (*payout.Look, 
 	default:
 		return nil, nil
 	}
-	look.From = look.From.Add(-clockSlack)
+	if look.From = look.From.Add(-clockSlack); look.From.After(r.t.now) { // our clock went back
+		look.From = r.t.now.Add(-lookBack)
+	}
 	return look, nil
 }
 

@@ -92,6 +92,9 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 			return fmt.Errorf("attempt %d is closed while the next step is to send it", a.number)
 		case a.keyReused:
 			r.lookFirst("the provider knows this attempt's idempotency key with another body: it may have been created by an earlier send")
+		case t.now.Before(s.first.Add(-clockSlack)): // nobody knows how old the key is
+			r.lookFirst(fmt.Sprintf("sent %d times since %s without a definitive answer, and by our clock, which went back, that is still to come: whether the key lives is not known",
+				s.count, s.first.Format(time.RFC3339)))
 		case s.unresolved > 0 && t.now.After(s.first.Add(l.timing.KeyWindow)):
 			r.lookFirst(fmt.Sprintf("sent %d times since %s without a definitive answer, and the window of %s in which the same key may be sent again is over",
 				s.count, s.first.Format(time.RFC3339), l.timing.KeyWindow))

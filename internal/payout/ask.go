@@ -11,6 +11,7 @@ type Ask struct {
 	ProviderID string
 	Kind       Kind
 	PaymentID  string // of a refund: the pay-in, which its address needs
+	Proposed   bool   // only people named this id: it may be none
 }
 
 // Asked is what the provider said about one attempt.
@@ -79,6 +80,14 @@ func (e *InFlight) Error() string {
 // ErrNotLetIn: the provider does not accept our credentials, token or
 // signature. Certain to have changed nothing there.
 var ErrNotLetIn = errors.New("the provider does not let us in")
+
+// ErrNoID: the provider takes an id for none of a payout or refund, and will do so
+// however often it is asked.
+var ErrNoID = errors.New("no id of theirs")
+
+// BrakedAtMost is above the longest that nobody asks, also where clocks are a little
+// apart. What ends later was written by a clock that has gone back since.
+const BrakedAtMost = 10 * time.Minute
 
 // Braked says that the provider did not let us in again and again, and that
 // nobody asks it before Until, but for one who tries.

@@ -72,14 +72,14 @@ func readPayment(body []byte) (Payment, error) {
 // merchant account nor beneficiary: they show none.
 //
 //	Repeats: safe
-//	Errors:  ErrNotFound (for a time after a create: not visible yet); else worth another try
+//	Errors:  ErrNotFound (for a time after a create: not visible yet), payout.ErrNoID; else worth another try
 //	Clock:   AskedAt is ours, before the request left
 //	Source:  docs/truelayer.md, "Refunds"
 func (c *Client) GetRefund(ctx context.Context, paymentID, refundID string) (payout.Word, error) {
 	const op = "get refund"
 	for _, id := range []string{paymentID, refundID} {
 		if !askable(id) {
-			return payout.Word{}, fmt.Errorf("%s: %.40q is no id of theirs", op, id)
+			return payout.Word{}, fmt.Errorf("%s: %.40q is %w", op, id, payout.ErrNoID)
 		}
 	}
 	return c.word(ctx, question{op: op, path: "/v3/payments/" + url.PathEscape(paymentID) + "/refunds/" + url.PathEscape(refundID)})

@@ -123,12 +123,12 @@ func readError(op string, r reply) error {
 // GetPayout asks what became of a payout.
 //
 //	Repeats: safe
-//	Errors:  ErrNotFound (for a time after a create: not visible yet); else worth another try
+//	Errors:  ErrNotFound (for a time after a create: not visible yet), payout.ErrNoID; else worth another try
 //	Clock:   AskedAt is ours, before the request left
 //	Source:  docs/truelayer.md, "Get payout"
 func (c *Client) GetPayout(ctx context.Context, providerID string) (payout.Word, error) {
 	if !askable(providerID) {
-		return payout.Word{}, fmt.Errorf("get payout: %.40q is no id of theirs", providerID)
+		return payout.Word{}, fmt.Errorf("get payout: %.40q is %w", providerID, payout.ErrNoID)
 	}
 	return c.word(ctx, question{op: "get payout", path: "/v3/payouts/" + url.PathEscape(providerID)})
 }
@@ -136,7 +136,7 @@ func (c *Client) GetPayout(ctx context.Context, providerID string) (payout.Word,
 func (c *Client) word(ctx context.Context, q question) (payout.Word, error) {
 	body, asked, err := c.read(ctx, q)
 	if err != nil {
-		return payout.Word{}, err
+		return payout.Word{}, noID(q.op, err)
 	}
 	w, err := readWord(body)
 	if err != nil {
@@ -144,6 +144,21 @@ func (c *Client) word(ctx context.Context, q question) (payout.Word, error) {
 	}
 	w.AskedAt = asked
 	return w, nil
+}
+
+// noID marks an answer that the same question gets again: to an id of a form that
+// they do not take, or that is somebody else's. About an id that they gave us it
+// says nothing.
+func noID(op string, err error) error {
+	var said *CallError
+	if !errors.As(err, &said) || said.Op != op || said.Status < 400 || said.Status > 499 {
+		return err
+	}
+	switch said.Status {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return err
+	}
+	return errors.Join(payout.ErrNoID, err)
 }
 
 // MerchantAccount is an account of ours that is paid from.

@@ -60,21 +60,25 @@ func TestGetPayoutFaults(t *testing.T) {
 	for name, tc := range map[string]struct {
 		does     does
 		notFound bool
+		noID     bool
 	}{
-		"not found":               {says(404, notFound), true},
-		"not found by a stranger": {says(404, html), false},
-		"500":                     {says(500, ""), false},
-		"429":                     {says(429, "", "Retry-After", "1"), false},
-		"202":                     {says(202, executedBody), false},
-		"cut":                     {raw("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + executedBody), false},
-		"closed":                  {raw(""), false},
-		"html":                    {says(200, html), false},
-		"401 for ever":            {says(401, document(401, "unauthenticated", "Unauthenticated")), false},
+		"not found":               {says(404, notFound), true, true},
+		"not found by a stranger": {says(404, html), false, true},
+		"400":                     {says(400, refusedBody), false, true},
+		"403":                     {says(403, document(403, "forbidden", "Forbidden")), false, true},
+		"408":                     {says(408, ""), false, false},
+		"500":                     {says(500, ""), false, false},
+		"429":                     {says(429, "", "Retry-After", "1"), false, false},
+		"202":                     {says(202, executedBody), false, false},
+		"cut":                     {raw("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + executedBody), false, false},
+		"closed":                  {raw(""), false, false},
+		"html":                    {says(200, html), false, false},
+		"401 for ever":            {says(401, document(401, "unauthenticated", "Unauthenticated")), false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, serve(t, tc.does).URL)
 			_, err := c.GetPayout(context.Background(), "id-1")
-			if err == nil || errors.Is(err, ErrNotFound) != tc.notFound || errors.Is(err, payout.ErrNotFound) != tc.notFound {
+			if err == nil || errors.Is(err, ErrNotFound) != tc.notFound || errors.Is(err, payout.ErrNotFound) != tc.notFound || errors.Is(err, payout.ErrNoID) != tc.noID {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -86,7 +86,7 @@ func readTransactions(body []byte) (Page, error) {
 		return Page{}, err
 	}
 	page := Page{Raw: body}
-	if page.Next, err = o.inner("pagination").exact("next_cursor"); err != nil || len(page.Next) > longestCursor {
+	if page.Next, err = o.nextCursor(); err != nil || len(page.Next) > longestCursor {
 		return Page{}, fmt.Errorf("pagination: next_cursor: want text of at most %d bytes", longestCursor)
 	}
 	err = o.each("items", func(item object, _ []byte) error {

@@ -128,6 +128,8 @@ func TestStatementEnds(t *testing.T) {
 		"second page 500":  {2, func(n int) (int, string) { return 200 + 300*min(n, 1), page("b") }},
 		"second page html": {2, func(n int) (int, string) { return 200, []string{page("b"), html}[min(n, 1)] }},
 		"endless cursor":   {1, func(n int) (int, string) { return 200, page(strings.Repeat("a", longestCursor+1+n)) }},
+		"cursor twice":     {1, func(int) (int, string) { return 200, `{"items":[],"pagination":{"next_cursor":"a","next_cursor":"a"}}` }},
+		"no pagination":    {1, func(int) (int, string) { return 200, `{"items":[],"pagination":"page 1 of 2"}` }},
 		"cursor a number":  {1, func(int) (int, string) { return 200, `{"items":[],"pagination":{"next_cursor":5}}` }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -157,6 +157,19 @@ func (o object) each(name string, read func(item object, raw []byte) error) erro
 	return nil
 }
 
+// nextCursor is where a list goes on; "" on its last page. What cannot be read does
+// not say that it is the last.
+func (o object) nextCursor() (string, error) {
+	if !o.has("pagination") {
+		return "", nil
+	}
+	pagination, err := readObject(o["pagination"])
+	if err != nil {
+		return "", err
+	}
+	return pagination.exact("next_cursor")
+}
+
 // items reads the list of an answer that has one page. One that goes on is an
 // error: how to ask for the rest is not documented, and half a list must not
 // pass for a whole one.
@@ -165,7 +178,7 @@ func items(body []byte, read func(item object, raw []byte) error) error {
 	if err != nil {
 		return err
 	}
-	if next, err := o.inner("pagination").exact("next_cursor"); err != nil || next != "" {
+	if next, err := o.nextCursor(); err != nil || next != "" {
 		return errors.New("pagination: the list goes on, which it never did before")
 	}
 	return o.each("items", read)

@@ -48,6 +48,22 @@ var braking = group{
 		}
 		h.owes(0, 1000, 0)
 	},
+	"a brake that shut by a clock which went back since is not shut for long": func(h house) {
+		id := h.accepted(1000)
+		h.created(id)
+		h.Clock.Advance(24 * time.Hour)
+		h.shut()
+		h.Clock.Advance(-24 * time.Hour)
+		h.refusedEntry(0)
+		if until := h.refusedEntry(10 * time.Second); until.Before(h.Clock.Now()) || until.After(h.Clock.Now().Add(payout.BrakedAtMost)) {
+			h.Fatalf("shut until %s, and it is %s", until, h.Clock.Now())
+		}
+		h.Clock.Advance(24 * time.Hour)
+		h.free(id)
+		h.shut()
+		h.Clock.Advance(-24 * time.Hour)
+		h.free(id)
+	},
 	"fifty refusals at once do not": func(h house) {
 		id := h.accepted(1000)
 		for range 50 {

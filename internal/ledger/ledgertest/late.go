@@ -494,6 +494,35 @@ var lateNews = group{
 		h.asks(id, payout.CaseContradiction)
 		h.books(id, "reserve settle return")
 	},
+	"executed again, of a return that the provider confirmed after it was booked": func(h house) {
+		const booked, confirmed, again = "executed", "failed returned", "executed"
+		h.Run("by the statement", func(h house) {
+			id := h.paid()
+			h.toldLate(id, "e1", theirs(id, 1), "failed")
+			h.reconciled(id, says{theirs(id, 1): booked})
+			h.reconciled(id, says{theirs(id, 1): booked}, payout.Line{ReturnFor: theirs(id, 1), Money: Pounds(1000), Status: "settled", At: h.Clock.Now(), Raw: []byte("{}")})
+			h.stepped(h.Return(h.ctx, id))
+			h.heard(id, 1, "executed", "") // older accounts never change their word
+			h.asks(id)
+			h.heard(id, 1, "failed", payout.ReasonReturned)
+			h.asks(id)
+			h.heard(id, 1, "executed", "")
+			h.asks(id, payout.CaseContradiction)
+			h.books(id, "reserve settle return")
+		})
+		h.Run("by two people", func(h house) {
+			id := h.paid()
+			h.toldLate(id, "p1", theirs(id, 1), "failed")
+			h.unconfirmed(id, says{theirs(id, 1): booked}, payout.StatusExecuted, payout.CaseReturnUnconfirmed)
+			h.resolved(id, payout.CaseReturnUnconfirmed, payout.ActionBookReturn, says{theirs(id, 1): booked})
+			h.toldLate(id, "p2", theirs(id, 1), "failed")
+			h.reconciled(id, says{theirs(id, 1): confirmed})
+			h.asks(id)
+			h.toldLate(id, "p3", theirs(id, 1), "executed")
+			h.reconciled(id, says{theirs(id, 1): again})
+			h.asks(id, payout.CaseContradiction)
+		})
+	},
 	"two claims at once are both asked about": func(h house) {
 		id := h.secondPaid()
 		h.toldLate(id, "e1", theirs(id, 2), "failed")

@@ -653,7 +653,7 @@ var createdAs = group{
 			id := h.lost()
 			c := h.caseOf(id, payout.CaseUnknownOutcome)
 			h.decided(c, payout.ActionCreatedAs, as(theirs(id, 1)))
-			if asking := h.asking(id); len(asking.Asks) != 1 || asking.Asks[0] != (payout.Ask{Attempt: 1, ProviderID: theirs(id, 1), Kind: payout.KindPayout}) || len(asking.Approved) != 1 {
+			if asking := h.asking(id); len(asking.Asks) != 1 || asking.Asks[0] != (payout.Ask{Attempt: 1, ProviderID: theirs(id, 1), Kind: payout.KindPayout, Proposed: true}) || len(asking.Approved) != 1 {
 				h.Fatalf("asking %+v", asking)
 			}
 			h.reconciled(id, says{theirs(id, 1): status})

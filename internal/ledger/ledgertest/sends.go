@@ -10,6 +10,9 @@ import (
 // timing is what the books of the suite wait for.
 var timing = payout.DefaultTiming()
 
+// clockSlack is how far two clocks may be apart without anything being thought of it.
+const clockSlack = 5 * time.Minute
+
 func unknown() payout.Created {
 	return payout.Created{Answer: payout.AnswerUnknown, Detail: "no answer", Raw: []byte("{}")}
 }
@@ -193,6 +196,22 @@ var sending = group{
 		h.forbidden(id, payout.StepWait)
 		h.owes(0, 1000, 0)
 		h.books(id, "reserve")
+	},
+	"when our clock went back nobody knows how old the key is": func(h house) {
+		id := h.accepted(1000)
+		h.answered(h.sent(id), unknown())
+		h.Clock.Advance(-clockSlack)
+		h.answered(h.sent(id), unknown()) // two machines are never quite of one time
+		h.Clock.Advance(-24 * time.Hour)
+		h.Clock.Advance(10 * time.Hour) // by the world's; no key surely lives that long
+		h.forbidden(id, payout.StepReconcile)
+		if look := h.asking(id).Look; look == nil || !look.From.Before(h.Clock.Now().Add(-24*time.Hour)) {
+			h.Fatalf("looks for %+v, and it is %s", look, h.Clock.Now())
+		}
+		h.looked(id)
+		h.parkedBy(id, payout.CaseUnknownOutcome)
+		h.Clock.Advance(15 * time.Hour) // the window by the clock, once more
+		h.forbidden(id, payout.StepWait)
 	},
 	"a send whose worker died is unknown": func(h house) {
 		id := h.accepted(1000)
