@@ -14,6 +14,8 @@ import (
 // bound is what a decision is bound to: the version its maker looked at.
 type bound struct {
 	Version int `placeholder:"N" help:"The version of the case that you looked at. Without it the case is read and shown now, and that version is used."`
+
+	questions int // how much the case asked then; 0: not known
 }
 
 type resolveCommand struct {
@@ -40,7 +42,7 @@ func (c *resolveCommand) Run(ctx context.Context, t Terminal) error {
 	}
 	var r httpapi.Resolution
 	raw, err := api.call(ctx, http.MethodPost, casePath(c.Case)+"/resolutions", "", httpapi.ResolutionRequest{
-		Action: c.Action, ProviderPayoutID: c.ProviderPayoutID, ProviderTicket: c.Ticket, Reason: c.Reason, Version: c.Version}, &r)
+		Action: c.Action, ProviderPayoutID: c.ProviderPayoutID, ProviderTicket: c.Ticket, Reason: c.Reason, Version: c.Version, Questions: c.questions}, &r)
 	if err != nil {
 		return undecided(t, c.Case, err)
 	}
@@ -81,7 +83,7 @@ func (c *approveCommand) Run(ctx context.Context, t Terminal) error {
 	}
 	var r httpapi.Resolution
 	raw, err := api.call(ctx, http.MethodPost, fmt.Sprintf("%s/resolutions/%d/approvals", casePath(c.Case), c.Number), "",
-		httpapi.ApprovalRequest{Decision: decision, Version: c.Version}, &r)
+		httpapi.ApprovalRequest{Decision: decision, Version: c.Version, Questions: c.questions}, &r)
 	if err != nil {
 		return undecided(t, c.Case, err)
 	}
@@ -101,12 +103,12 @@ func (c *approveCommand) Run(ctx context.Context, t Terminal) error {
 // bind takes the version of a case that was just read, and shows what the
 // decision is bound to, before it is sent.
 func (b *bound) bind(t Terminal, c httpapi.Case, action string) {
-	b.Version = c.Version
+	b.Version, b.questions = c.Version, c.Questions
 	about := "about no payout"
 	if c.PayoutID != nil {
 		about = fmt.Sprintf("%s of %s, %s %s", caseMoney(c), text(c.PlayerID, "nobody"), text(c.PayoutKind, ""), *c.PayoutID)
 	}
-	fmt.Fprintf(t.Err, "case %s, %s, %s, at version %d\n", c.ID, c.Kind, about, c.Version)
+	fmt.Fprintf(t.Err, "case %s, %s, %s, at version %d\n%s\n", c.ID, c.Kind, about, c.Version, c.Why)
 	if at := slices.IndexFunc(payout.Offers(payout.CaseKind(c.Kind)), func(o payout.Offer) bool { return string(o.Action) == action }); at >= 0 {
 		fmt.Fprintf(t.Err, "if it is wrong: %s\n", payout.Offers(payout.CaseKind(c.Kind))[at].Risk)
 	}

@@ -24,6 +24,7 @@ type Case struct {
 	Subject    *string    `json:"subject" doc:"What it is about beside: a merchant account, or an id of the provider's"`
 	Why        string     `json:"why" doc:"What happened; for people, do not parse it"`
 	Version    int        `json:"version" doc:"What a resolution must name: the payout's version, or the case's own where it is about no payout. When that has moved on, the resolution is refused: look again" example:"4"`
+	Questions  int        `json:"questions" doc:"One more with each question that is added to why. A resolution that names fewer is refused: read it again" example:"1"`
 	OpenedAt   time.Time  `json:"opened_at"`
 	AgeSeconds int64      `json:"age_seconds" doc:"How long it is open, or was" example:"7200"`
 	ClosedAt   *time.Time `json:"closed_at"`
@@ -136,7 +137,7 @@ func (a *api) oneCase(ctx context.Context, in *IDPath) (*output[Case], error) {
 func (a *api) caseView(c ledger.Case) Case {
 	v := Case{
 		ID: c.ID, Kind: string(c.Kind), Status: c.Status, Team: c.Kind.Team(), PayoutID: orNull(string(c.PayoutID)), PayoutKind: orNull(string(c.PayoutKind)),
-		PlayerID: orNull(c.PlayerID), Subject: orNull(c.Subject), Why: c.Why, Version: c.Version,
+		PlayerID: orNull(c.PlayerID), Subject: orNull(c.Subject), Why: c.Why, Version: c.Version, Questions: c.Questions,
 		OpenedAt: c.OpenedAt.UTC(), ClosedAt: timeOrNull(c.ClosedAt), ClosedBy: orNull(c.ClosedBy),
 	}
 	v.Amount, v.Currency = moneyOrNull(c.Money)

@@ -283,7 +283,14 @@ func TestStale(t *testing.T) {
 	}
 	h.refusedAs(h.decide("second-token", c, 1, "approve"), 409, "stale-version")
 	h.must(201, h.decide("second-token", c, 1, "reject"))
-	h.must(201, h.propose("operator-token", c, "release_frozen"))
+	h.refusedAs(h.propose("operator-token", c, "release_frozen", fmt.Sprintf(`,"questions":%d`, c.Questions-1)), 409, "stale-version") // as read before
+	h.refusedAs(h.propose("operator-token", c, "release_frozen", `,"questions":-1`), 400, "invalid-request")
+	h.must(201, h.propose("operator-token", c, "release_frozen", fmt.Sprintf(`,"questions":%d`, c.Questions)))
+	for said, refused := range map[string]int{fmt.Sprintf(`{"decision":"approve","version":%d,"questions":%d}`, c.Version, c.Questions-1): 409, fmt.Sprintf(`{"decision":"approve","version":%d,"questions":-1}`, c.Version): 400} {
+		if a := h.ask("POST", "/v1/cases/"+c.ID+"/resolutions/2/approvals", "second-token", said); a.status != refused {
+			t.Errorf("%s is answered %d %s, want %d", said, a.status, a.body, refused)
+		}
+	}
 	h.must(201, h.decide("second-token", c, 2, "approve"))
 	if c = h.one(c.ID); c.Resolutions[0].Stale || c.Resolutions[1].Stale {
 		t.Errorf("decided, and stale: %+v", c.Resolutions)

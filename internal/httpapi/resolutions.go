@@ -17,6 +17,7 @@ type ResolutionRequest struct {
 	ProviderTicket   string   `json:"provider_ticket,omitempty" maxLength:"100" doc:"The number of the provider's ticket that says so" example:"TL-10482"`
 	Reason           string   `json:"reason" minLength:"1" maxLength:"1000" doc:"Why, for those who read it later; nothing personal" example:"their Console shows it with our reference"`
 	Version          int      `json:"version" minimum:"1" doc:"The case's version: what you looked at" example:"4"`
+	Questions        int      `json:"questions,omitempty" minimum:"0" doc:"The case's questions, as you read it; without it nobody notices what it asked between your reading and your proposal" example:"1"`
 }
 
 // ApprovalRequest is the body of the second person's word.
@@ -24,6 +25,8 @@ type ApprovalRequest struct {
 	_        struct{} `additionalProperties:"false"`
 	Decision string   `json:"decision" enum:"approve,reject" doc:"approve or reject" example:"approve"`
 	Version  int      `json:"version" minimum:"1" doc:"The case's version: what you looked at" example:"4"`
+
+	Questions int `json:"questions,omitempty" minimum:"0" doc:"The case's questions, as you read it" example:"1"`
 }
 
 const (
@@ -75,7 +78,7 @@ func (a *api) propose(ctx context.Context, in *IDPath) (*proposalOutput, error) 
 	shape := decode(bodyFrom(ctx), &body)
 	p := payout.Proposal{
 		Action: payout.Action(body.Action), ProviderPayoutID: body.ProviderPayoutID, ProviderTicket: body.ProviderTicket,
-		Reason: body.Reason, Version: body.Version, By: callerFrom(ctx).Name,
+		Reason: body.Reason, Version: body.Version, Questions: body.Questions, By: callerFrom(ctx).Name,
 	}
 	wrong := p.Check()
 	p.CaseID = in.read(&wrong)
@@ -103,8 +106,11 @@ func (a *api) approve(ctx context.Context, in *approvalInput) (*output[Resolutio
 	if body.Version < 1 {
 		wrong = append(wrong, payout.Problem{Field: "version", Want: "want the version that the case shows"})
 	}
+	if body.Questions < 0 {
+		wrong = append(wrong, payout.Problem{Field: "questions", Want: "want the number that the case shows, or none"})
+	}
 	word := payout.Approval{
-		CaseID: in.read(&wrong), Number: number, Approve: body.Decision == decisionApprove, Version: body.Version, By: callerFrom(ctx).Name,
+		CaseID: in.read(&wrong), Number: number, Approve: body.Decision == decisionApprove, Version: body.Version, Questions: body.Questions, By: callerFrom(ctx).Name,
 	}
 	if err := together(shape, wrong); err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func (l *Ledger) Case(ctx context.Context, id string) (c Case, err error) {
 			return err
 		}
 		for _, offer := range payout.Offers(c.Kind) {
-			err := mayResolve(ctx, c, r, offer.Action, c.Version, decision{})
+			err := mayResolve(ctx, c, r, offer.Action, seen{c.Version, c.Questions}, decision{})
 			var refused *payout.Refusal
 			switch {
 			case errors.As(err, &refused):

@@ -42,7 +42,7 @@ func (l *Ledger) Propose(ctx context.Context, p payout.Proposal) (res Resolution
 			}
 			return payout.Refuse(payout.RefusalOpen, "proposal %d (%s, by %s) is %s; it must end first", open.Number, open.Action, open.ProposedBy, open.Status)
 		}
-		if err := mayResolve(ctx, c, r, p.Action, p.Version, decision{providerID: p.ProviderPayoutID, ticket: p.ProviderTicket}); err != nil {
+		if err := mayResolve(ctx, c, r, p.Action, seen{p.Version, p.Questions}, decision{providerID: p.ProviderPayoutID, ticket: p.ProviderTicket}); err != nil {
 			return err
 		}
 		var last int
@@ -97,7 +97,7 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 		if err := c.asksAs(res); err != nil {
 			return err
 		}
-		if err := mayResolve(ctx, c, r, res.Action, a.Version, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
+		if err := mayResolve(ctx, c, r, res.Action, seen{a.Version, a.Questions}, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
 			return err
 		}
 		res.Status = ResolutionApproved
@@ -120,13 +120,19 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 // decision is what a person adds to an action.
 type decision struct{ providerID, ticket string }
 
+// seen is what a person looked at: the payout's version, and how much the case
+// asked; 0: not known.
+type seen struct{ version, questions int }
+
 // mayResolve refuses an action that does not answer the case as things are.
-func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, version int, d decision) error {
+func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, by seen, d decision) error {
 	switch {
 	case c.Status != "open":
 		return payout.Refuse(payout.RefusalClosed, "the case is closed: %s", c.ClosedBy)
-	case version != c.Version:
-		return payout.Refuse(payout.RefusalStale, "the case is at version %d, not %d: something happened since you looked; read it again", c.Version, version)
+	case by.version != c.Version:
+		return payout.Refuse(payout.RefusalStale, "the case is at version %d, not %d: something happened since you looked; read it again", c.Version, by.version)
+	case by.questions != 0 && by.questions != c.Questions:
+		return payout.Refuse(payout.RefusalStale, "the case asks more than when you looked; read it again")
 	case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }):
 		return payout.Refuse(payout.RefusalNotOffered, "%s does not answer a case of kind %s", action, c.Kind)
 	case r == nil:

@@ -70,7 +70,7 @@ type Offer struct {
 // books allow at the moment is checked beside it, when it is proposed, when it
 // is approved, and in the step that carries it out.
 var offers = []Offer{
-	{ActionNeverCreated, []CaseKind{CaseUnknownOutcome}, "If the provider has it after all, the money is paid twice.", ""},
+	{ActionNeverCreated, []CaseKind{CaseUnknownOutcome, CaseContradiction}, "If the provider has it after all, the money is paid twice.", ""},
 	{ActionCreatedAs, []CaseKind{CaseUnknownOutcome, CaseMismatch, CaseContradiction},
 		"If the id is of another payout, this one is never paid. The provider is asked first, and another id in its metadata refuses.", "provider_payout_id"},
 	{ActionNotOurs, []CaseKind{CaseContradiction},
@@ -112,16 +112,18 @@ type Proposal struct {
 	ProviderTicket   string // what the provider's support said, by its number
 	Reason           string // why, for those who read it later
 	Version          int    // the payout's, as the case shows it
+	Questions        int    // how much the case asked when it was read; 0: not known
 	By               string // the caller's name: one person
 }
 
 // Approval is the second person's word on a proposal.
 type Approval struct {
-	CaseID  string
-	Number  int // of the proposal
-	Approve bool
-	Version int
-	By      string
+	CaseID    string
+	Number    int // of the proposal
+	Approve   bool
+	Version   int
+	Questions int // as in Proposal
+	By        string
 }
 
 // Check names everything that is wrong with the proposal by its form.
@@ -142,6 +144,9 @@ func (p Proposal) Check() Problems {
 	checkText(&problems, "reason", p.Reason, 1000)
 	if p.Version < 1 {
 		problems.add("version", "want the version that the case shows")
+	}
+	if p.Questions < 0 {
+		problems.add("questions", "want the number that the case shows, or none")
 	}
 	return problems
 }

@@ -391,7 +391,7 @@ var lateNews = group{
 			claims, truly string
 		}{
 			{paid, "executed", "executed"}, {paid, "", "executed"}, {paid, "authorized", "executed"},
-			{back, "failed", "failed returned"}, {back, "executed", "failed returned"},
+			{back, "failed", "failed returned"},
 			{lost, "failed", "failed invalid_iban"}, {lost, "", "failed invalid_iban"},
 		} {
 			before := h.payout(c.id)
@@ -493,6 +493,47 @@ var lateNews = group{
 		h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
 		h.asks(id, payout.CaseContradiction)
 		h.books(id, "reserve settle return")
+	},
+	"executed again after a return, and the provider says so later than the event": func(h house) {
+		h.Run("it does", func(h house) {
+			id := h.paid()
+			h.heard(id, 1, "failed", payout.ReasonReturned)
+			h.stepped(h.Return(h.ctx, id))
+			h.toldLate(id, "a1", theirs(id, 1), "executed")
+			if p := h.reconciled(id, says{theirs(id, 1): "failed returned"}); p.Step != payout.StepWait || p.Wait <= 0 {
+				h.Fatalf("nobody asks again: %+v", p)
+			}
+			if p := h.reconciled(id, says{theirs(id, 1): "executed"}); p.Step != payout.StepDone {
+				h.Fatalf("position is %+v", p)
+			}
+			h.asks(id, payout.CaseContradiction)
+			h.books(id, "reserve settle return")
+		})
+		h.Run("it never does: the event was the older word", func(h house) {
+			id := h.paid()
+			h.heard(id, 1, "failed", payout.ReasonReturned)
+			h.stepped(h.Return(h.ctx, id))
+			h.toldLate(id, "b1", theirs(id, 1), "executed")
+			p := h.reconciled(id, says{theirs(id, 1): "failed returned"})
+			for n := 0; p.Step == payout.StepWait; n++ {
+				if n > 60 {
+					h.Fatal("it is asked for ever")
+				}
+				h.Clock.Advance(p.Wait)
+				p = h.reconciled(id, says{theirs(id, 1): "failed returned"})
+			}
+			h.asks(id)
+			h.stands(id, payout.StatusReturned, payout.MoneyReturned, payout.StepDone)
+		})
+		h.Run("the news came before the return", func(h house) {
+			id := h.paid()
+			h.toldLate(id, "c1", theirs(id, 1), "executed")
+			h.reconciled(id, says{theirs(id, 1): "executed"})
+			h.heard(id, 1, "failed", payout.ReasonReturned)
+			if p, err := h.Return(h.ctx, id); err != nil || p.Step != payout.StepDone {
+				h.Fatalf("%+v, %v", p, err)
+			}
+		})
 	},
 	"executed again, of a return that the provider confirmed after it was booked": func(h house) {
 		const booked, confirmed, again = "executed", "failed returned", "executed"

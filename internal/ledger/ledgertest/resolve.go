@@ -463,6 +463,22 @@ var neverCreated = func() group {
 			}
 			h.forbidden(id, payout.StepDone)
 		},
+		"never_created, of a create that was answered with another payout's id": func(h house) {
+			other := h.accepted(1000)
+			h.created(other)
+			id := h.accepted(1000)
+			h.answered(h.sent(id), there(theirs(other, 1)))
+			h.parkedBy(id, payout.CaseContradiction)
+			h.Clock.Advance(timing.KeyWindow + payout.NeverCreatedAfter)
+			c := h.caseOf(id, payout.CaseContradiction)
+			_, _, err := h.propose(c, payout.ActionNeverCreated)
+			h.declined("not looked for", err, payout.RefusalNotOffered, "never_created", "statement")
+			h.looked(id)
+			h.resolved(id, payout.CaseContradiction, payout.ActionNeverCreated, nil)
+			h.stepped(h.Release(h.ctx, id))
+			h.stands(id, payout.StatusFailed, payout.MoneyReleased, payout.StepDone)
+			h.stands(other, payout.StatusPending, payout.MoneyHeld, payout.StepWait)
+		},
 		"never_created with a ticket needs no three days": func(h house) {
 			id := h.silent()
 			h.looked(id)
@@ -623,7 +639,7 @@ var neverCreated = func() group {
 		_, _, err := h.propose(c, payout.ActionNeverCreated, ticket, func(p *payout.Proposal) { p.Version = h.payout(id).Version })
 		h.declined("known", err, payout.RefusalClosed)
 	}
-	g["never_created answers no other case"] = func(h house) {
+	g["never_created answers no contradiction about what is there"] = func(h house) {
 		id := h.doubled()
 		_, _, err := h.propose(h.caseOf(id, payout.CaseContradiction), payout.ActionNeverCreated, ticket)
 		h.declined("a contradiction", err, payout.RefusalNotOffered)
