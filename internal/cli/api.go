@@ -60,7 +60,7 @@ type refused struct{ httpapi.Problem }
 
 func (r *refused) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s (%d)\n  %s", r.Title, r.Status, r.Detail)
+	fmt.Fprintf(&text, "%s (%d)\n  %s", r.Title, r.Status, typed(r.Detail))
 	for _, e := range r.Errors {
 		fmt.Fprintf(&text, "\n  %s: %s", e.Field, e.Want)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -51,7 +52,7 @@ func (c *casesCommand) Run(ctx context.Context, t Terminal) error {
 		w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tKIND\tSTATUS\tAGE\tACTS\tAMOUNT\tPLAYER\tWHY")
 		for _, c := range page.Items {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Kind, c.Status, age(c.AgeSeconds), c.Team, or(caseMoney(c), "-"), text(c.PlayerID, "-"), c.Why)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Kind, c.Status, age(c.AgeSeconds), c.Team, or(caseMoney(c), "-"), text(c.PlayerID, "-"), inARow(c.Why))
 		}
 		w.Flush()
 		more(t, page.NextCursor)
@@ -109,19 +110,17 @@ func tellKnown(w io.Writer, c httpapi.Case) {
 	if len(c.Evidence) > 0 {
 		fmt.Fprintln(w, "evidence, newest first")
 	}
-	for _, e := range c.Evidence {
-		at := e.StoredAt
-		if e.AskedAt != nil {
-			at = *e.AskedAt
+	for i := 0; i < len(c.Evidence); {
+		same := i + 1
+		for same < len(c.Evidence) && heardAs(c.Evidence[same]) == heardAs(c.Evidence[i]) {
+			same++
 		}
-		fmt.Fprintf(w, "  %s  %-9s  attempt %d  %s", when(at), e.Kind, e.Attempt, text(e.ProviderStatus, "-"))
-		if e.FailureReason != nil {
-			fmt.Fprintf(w, ", %s", *e.FailureReason)
-		}
-		if e.ProviderPayoutID != nil {
-			fmt.Fprintf(w, ", at the provider %s", *e.ProviderPayoutID)
+		fmt.Fprintf(w, "  %s  %s", when(heardAt(c.Evidence[i])), heardAs(c.Evidence[i]))
+		if times := same - i; times > 1 {
+			fmt.Fprintf(w, " (%d times since %s)", times, when(heardAt(c.Evidence[same-1])))
 		}
 		fmt.Fprintln(w)
+		i = same
 	}
 	if len(c.Actions) > 0 {
 		fmt.Fprintln(w, "what may be decided, and what is lost if it is wrong")
@@ -133,7 +132,7 @@ func tellKnown(w io.Writer, c httpapi.Case) {
 		fmt.Fprintln(w, "what would answer it, but not as things are")
 	}
 	for _, why := range c.NotNow {
-		fmt.Fprintf(w, "  %s\n", why)
+		fmt.Fprintf(w, "  %s\n", typed(why))
 	}
 	if len(c.Resolutions) > 0 {
 		fmt.Fprintln(w, "decisions")
@@ -150,12 +149,39 @@ func tellKnown(w io.Writer, c httpapi.Case) {
 		if r.Outcome != nil {
 			ended += ": " + *r.Outcome
 		}
+		if r.Status == httpapi.ResolutionProposed && c.Status != "open" {
+			ended += ", and nobody decided: the case is closed"
+		}
 		fmt.Fprintf(w, "     %s\n", ended)
 	}
 	fmt.Fprintln(w, "next")
 	for _, step := range onwards(c) {
 		fmt.Fprintf(w, "  %s\n", step)
 	}
+}
+
+// inARow is all that a case asks, as it fits a row of a list.
+func inARow(why string) string { return strings.ReplaceAll(why, "\n", "; and: ") }
+
+// heardAs is what was heard, without when: what is asked again and again is
+// shown once.
+func heardAs(e httpapi.Evidence) string {
+	said := fmt.Sprintf("%-9s  attempt %d  %s", e.Kind, e.Attempt, text(e.ProviderStatus, "-"))
+	if e.FailureReason != nil {
+		said += ", " + *e.FailureReason
+	}
+	if e.ProviderPayoutID != nil {
+		said += ", at the provider " + *e.ProviderPayoutID
+	}
+	return said
+}
+
+// heardAt is when we asked, or else when it came.
+func heardAt(e httpapi.Evidence) time.Time {
+	if e.AskedAt != nil {
+		return *e.AskedAt
+	}
+	return e.StoredAt
 }
 
 // proposal says who wants what, and why.
@@ -182,7 +208,7 @@ func onwards(c httpapi.Case) []string {
 	if at := slices.IndexFunc(c.Resolutions, func(r httpapi.Resolution) bool { return r.Status == httpapi.ResolutionProposed }); at >= 0 {
 		r := c.Resolutions[at]
 		if r.Stale {
-			return []string{fmt.Sprintf("starter approve %s %d --reject   # by another person than %s; it was made before the payout moved on or the case asked more: propose anew", c.ID, r.Number, r.ProposedBy)}
+			return []string{fmt.Sprintf("starter approve %s %d --reject   # by another person than %s; it was made before the payout moved on or the case asked more: then propose anew", c.ID, r.Number, r.ProposedBy)}
 		}
 		return []string{fmt.Sprintf("starter approve %s %d   # by another person than %s; --reject refuses it", c.ID, r.Number, r.ProposedBy)}
 	}

@@ -71,7 +71,7 @@ func TestDecide(t *testing.T) {
 	starterOf(t, url, "bob", "case "+caseID).expect(t, 0, "release_frozen, £1,000.00, proposed by ann …\"cleared by the bank\", the provider's ticket TL-7…proposed…starter approve "+caseID+" 1   # by another person than ann", "")
 	starterOf(t, url, "ann", "approve "+caseID+" 1").expect(t, 1, "", "Another person must decide (403)")
 	starterOf(t, url, "bob", "approve "+caseID+" 1 --version 1").expect(t, 1, "", "It moved on since you looked (409)")
-	starterOf(t, url, "bob", "approve "+caseID+" 2").expect(t, 1, "", "Not found (404)")
+	starterOf(t, url, "bob", "approve "+caseID+" 2").expect(t, 1, "", "case "+caseID+" has no proposal 2; starter case "+caseID+" shows those it has")
 	starterOf(t, url, "bob", "approve "+caseID+" 1").expect(t, 0, "proposal 1 of case "+caseID+" is approved…starter case "+caseID,
 		"1: release_frozen, £1,000.00, proposed by ann …cleared by the bank…at version …if it is wrong: Money under a regulatory stop")
 	starterOf(t, url, "bob", "case "+caseID).expect(t, 0, "decided by bob…approved…next\n  it is being carried out", "")
@@ -173,7 +173,7 @@ func TestOnwards(t *testing.T) {
 		}), "starter approve c 2   # by another person than ann; --reject refuses it"},
 		"proposed and stale": {with(func(c *httpapi.Case) {
 			c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "proposed", Stale: true, ProposedBy: "ann"}}
-		}), "starter approve c 1 --reject   # by another person than ann; it was made before the payout moved on or the case asked more: propose anew"},
+		}), "starter approve c 1 --reject   # by another person than ann; it was made before the payout moved on or the case asked more: then propose anew"},
 		"approved":          {with(func(c *httpapi.Case) { c.Resolutions = []httpapi.Resolution{{Number: 1, Status: "approved"}} }), "it is being carried out; look again with: starter case c"},
 		"nothing just now":  {open, "nothing may be proposed just now; what the provider says may answer it"},
 		"treasury":          {with(func(c *httpapi.Case) { c.Kind = "shortage" }), "put money into the merchant account; the next payout executed from it closes it"},
@@ -181,6 +181,41 @@ func TestOnwards(t *testing.T) {
 	} {
 		if got := strings.Join(onwards(test.c), "\n"); got != test.want {
 			t.Errorf("%s: %s; want %s", name, got, test.want)
+		}
+	}
+}
+
+// What is long or said often does not hide the rest: each thing that a case asks
+// has its line, and the same answer is shown once.
+func TestACaseWithMuchToSay(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
+	pending, executed, id := "pending", "executed", "their-1"
+	asked := at(9)
+	c := httpapi.Case{ID: "c", Status: "closed", Kind: "contradiction", Why: "the first\nthe second",
+		Evidence: []httpapi.Evidence{
+			{Attempt: 1, Kind: "get", ProviderStatus: &executed, ProviderPayoutID: &id, AskedAt: &asked, StoredAt: at(10)},
+			{Attempt: 1, Kind: "get", ProviderStatus: &pending, StoredAt: at(8)}, {Attempt: 1, Kind: "get", ProviderStatus: &pending, StoredAt: at(7)},
+			{Attempt: 1, Kind: "get", ProviderStatus: &pending, StoredAt: at(6)}, {Attempt: 1, Kind: "create", ProviderStatus: &pending, StoredAt: at(5)},
+		},
+		NotNow:      []string{"never_created: enter a ticket of the provider (provider_ticket)"},
+		Resolutions: []httpapi.Resolution{{Number: 1, Action: "dismiss", Status: "proposed", ProposedBy: "ann", ProposedAt: at(9)}},
+	}
+	var shown strings.Builder
+	tellCase(&shown, c)
+	tellKnown(&shown, c)
+	if row := inARow(c.Why); row != "the first; and: the second" {
+		t.Errorf("a list says %q", row)
+	}
+	for _, want := range []string{
+		"\n  why       the first\n            the second\n",
+		"\n  2026-01-02 03:09:00Z  get        attempt 1  executed, at the provider their-1\n" +
+			"  2026-01-02 03:08:00Z  get        attempt 1  pending (3 times since 2026-01-02 03:06:00Z)\n" +
+			"  2026-01-02 03:05:00Z  create     attempt 1  pending\n",
+		"never_created: enter a ticket of the provider (--ticket NUMBER)\n",
+		"\n     proposed, and nobody decided: the case is closed\n",
+	} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("want %q in\n%s", want, shown.String())
 		}
 	}
 }

@@ -24,7 +24,7 @@ type resolveCommand struct {
 	Case             string `arg:"" help:"The case's id."`
 	Action           string `arg:"" help:"One of the actions that the case shows."`
 	Reason           string `required:"" placeholder:"TEXT" help:"Why, for those who read it later."`
-	ProviderPayoutID string `placeholder:"ID" help:"With created_as: the provider's id of the payout."`
+	ProviderPayoutID string `placeholder:"ID" help:"With created_as and not_ours: the provider's id of the payout."`
 	Ticket           string `placeholder:"NUMBER" help:"The provider's ticket that says so."`
 }
 
@@ -70,12 +70,12 @@ func (c *approveCommand) Run(ctx context.Context, t Terminal) error {
 		if err != nil {
 			return err
 		}
-		action := ""
-		if at := slices.IndexFunc(found.Resolutions, func(r httpapi.Resolution) bool { return r.Number == c.Number }); at >= 0 {
-			action = found.Resolutions[at].Action
-			fmt.Fprintf(t.Err, "%d: %s\n", c.Number, proposal(found.Resolutions[at]))
+		at := slices.IndexFunc(found.Resolutions, func(r httpapi.Resolution) bool { return r.Number == c.Number })
+		if at < 0 {
+			return fmt.Errorf("case %s has no proposal %d; starter case %s shows those it has", c.Case, c.Number, c.Case)
 		}
-		c.bind(t, found, action)
+		fmt.Fprintf(t.Err, "%d: %s\n", c.Number, proposal(found.Resolutions[at]))
+		c.bind(t, found, found.Resolutions[at].Action)
 	}
 	decision := "approve"
 	if c.Reject {

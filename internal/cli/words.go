@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"payouts/internal/httpapi"
@@ -30,12 +31,25 @@ var closes = map[payout.CaseKind]string{
 }
 
 // flags is how a field that an action needs is given.
-var flags = map[string]string{"provider_payout_id": "--provider-payout-id ID"}
+var flags = map[string]string{"provider_payout_id": "--provider-payout-id ID", "provider_ticket": "--ticket NUMBER"}
 
-// line shows one thing that is known about something.
+// typed is what the API says to a person, with a field named as it is typed here.
+func typed(said string) string {
+	for field, flag := range flags {
+		said = strings.ReplaceAll(said, "("+field+")", "("+flag+")")
+	}
+	return said
+}
+
+// line shows one thing that is known about something. A case that asks more than
+// one thing has a line for each.
 func line(w io.Writer, name, value string) {
-	if value != "" {
-		fmt.Fprintf(w, "  %-9s %s\n", name, value)
+	if value == "" {
+		return
+	}
+	for part := range strings.SplitSeq(value, "\n") {
+		fmt.Fprintf(w, "  %-9s %s\n", name, part)
+		name = ""
 	}
 }
 

@@ -272,3 +272,28 @@ func TestWhatIsWanted(t *testing.T) {
 		}
 	}
 }
+
+// Half a body is called so, and many mistakes are always told in one order.
+func TestMistakesAreToldPlainly(t *testing.T) {
+	h := newHouse(t)
+	h.furnish()
+	for body, want := range map[string]string{
+		`{"player_id":`:            "it ends before the object does",
+		wish()[:len(wish())-1]:     "it ends before the object does",
+		`{"player_id":"p1","curre`: "it ends before the object does",
+	} {
+		if a := h.ask("POST", "/v1/payouts", "game-token", body, "Idempotency-Key: half"); !strings.Contains(string(a.body), want) {
+			t.Errorf("%s is answered %s", body, a.body)
+		}
+	}
+	many := strings.Replace(wish(), `"currency"`, `"metadata":{"e":1,"b":2,"d":3,"a":4,"c":5},"currency"`, 1)
+	a := string(h.ask("POST", "/v1/payouts", "game-token", many, "Idempotency-Key: many").body)
+	at := -1
+	for _, name := range []string{"metadata.a", "metadata.b", "metadata.c", "metadata.d", "metadata.e"} {
+		next := strings.Index(a, name)
+		if next <= at {
+			t.Fatalf("%s is not told in its place: %s", name, a)
+		}
+		at = next
+	}
+}

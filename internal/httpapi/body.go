@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"reflect"
@@ -74,6 +75,14 @@ func decode(body []byte, into any) *Problem {
 	return nil
 }
 
+// notJSON says why a body cannot be read.
+func notJSON(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the body is not JSON: it ends before the object does")
+	}
+	return fmt.Errorf("the body is not JSON: %w", err)
+}
+
 type decoder struct {
 	wrong    payout.Problems
 	repeated payout.Problems
@@ -86,7 +95,7 @@ func (d *decoder) object(raw *json.Decoder, at string) (map[string]json.RawMessa
 	case errors.Is(err, io.EOF):
 		return nil, errors.New("the body is empty; want a JSON object")
 	case err != nil:
-		return nil, fmt.Errorf("the body is not JSON: %w", err)
+		return nil, notJSON(err)
 	case open != json.Delim('{'):
 		return nil, errors.New("the body is not a JSON object")
 	}
@@ -98,7 +107,7 @@ func (d *decoder) object(raw *json.Decoder, at string) (map[string]json.RawMessa
 			err = raw.Decode(&value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the body is not JSON: %w", err)
+			return nil, notJSON(err)
 		}
 		field := name.(string) // what More announces inside an object is a name
 		if _, twice := fields[field]; twice {
@@ -110,7 +119,7 @@ func (d *decoder) object(raw *json.Decoder, at string) (map[string]json.RawMessa
 		}
 	}
 	if _, err := raw.Token(); err != nil {
-		return nil, fmt.Errorf("the body is not JSON: %w", err)
+		return nil, notJSON(err)
 	}
 	return fields, nil
 }
@@ -173,8 +182,8 @@ func (d *decoder) value(at string, raw json.RawMessage, into reflect.Value) {
 			return
 		}
 		texts := make(map[string]string, len(pairs))
-		for name, raw := range pairs {
-			value, ok := text(raw)
+		for _, name := range slices.Sorted(maps.Keys(pairs)) { // the same mistakes are told in the same order
+			value, ok := text(pairs[name])
 			if _, fine := clean(name); !ok || !fine {
 				d.wrongf(at+"."+shown(name), "want %s", wanted(reflect.String))
 			}

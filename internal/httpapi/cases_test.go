@@ -254,7 +254,7 @@ func TestNotOffered(t *testing.T) {
 	before := h.dump()
 	a := h.propose("operator-token", c, "dismiss")
 	h.refusedAs(a, 422, "action-not-offered")
-	if !strings.Contains(string(a.body), "dismiss does not answer a case of kind blocked") {
+	if !strings.Contains(string(a.body), "dismiss does not answer a case of kind blocked; want release_frozen or keep_frozen") {
 		t.Errorf("says %s", a.body)
 	}
 	c.Version--
@@ -281,7 +281,11 @@ func TestStale(t *testing.T) {
 	if c = h.one(c.ID); !c.Resolutions[0].Stale {
 		t.Error("it is not stale though the case asks more")
 	}
-	h.refusedAs(h.decide("second-token", c, 1, "approve"), 409, "stale-version")
+	refusal := h.decide("second-token", c, 1, "approve")
+	h.refusedAs(refusal, 409, "stale-version")
+	if !strings.Contains(string(refusal.body), "since ann made proposal 1; reject it") {
+		t.Errorf("says %s", refusal.body)
+	}
 	h.must(201, h.decide("second-token", c, 1, "reject"))
 	h.refusedAs(h.propose("operator-token", c, "release_frozen", fmt.Sprintf(`,"questions":%d`, c.Questions-1)), 409, "stale-version") // as read before
 	h.refusedAs(h.propose("operator-token", c, "release_frozen", `,"questions":-1`), 400, "invalid-request")

@@ -13,7 +13,7 @@ import (
 type ResolutionRequest struct {
 	_                struct{} `additionalProperties:"false"`
 	Action           string   `json:"action" doc:"One of the case's actions" example:"created_as"`
-	ProviderPayoutID string   `json:"provider_payout_id,omitempty" maxLength:"128" doc:"With created_as: the provider's id of the payout" example:"5a2f9d1e-0d4f-4b62-8c6e-2e1d5a7b9c01"`
+	ProviderPayoutID string   `json:"provider_payout_id,omitempty" maxLength:"128" doc:"With created_as and not_ours: the provider's id of the payout" example:"5a2f9d1e-0d4f-4b62-8c6e-2e1d5a7b9c01"`
 	ProviderTicket   string   `json:"provider_ticket,omitempty" maxLength:"100" doc:"The number of the provider's ticket that says so" example:"TL-10482"`
 	Reason           string   `json:"reason" minLength:"1" maxLength:"1000" doc:"Why, for those who read it later; nothing personal" example:"their Console shows it with our reference"`
 	Version          int      `json:"version" minimum:"1" doc:"The case's version: what you looked at" example:"4"`

@@ -537,7 +537,10 @@ func (r *row) doubt(ctx context.Context, kind payout.CaseKind, evidenceID, why s
 	switch {
 	case r.status == payout.StatusParked:
 		r.next(payout.StepWait, r.pause(r.created))
-		return nil
+		// A further question has its time in the timeline. A case that is full keeps none, and would be told of at each reading.
+		if asks, err := r.asks(ctx, kind, why); known || err != nil || !asks {
+			return err
+		}
 	case r.step == payout.StepPark:
 		return nil
 	case r.moneyAt == payout.MoneyHeld:

@@ -222,7 +222,7 @@ func (r *row) mayNeverHaveBeenCreated(ctx context.Context, ticket string) error 
 		no("there is news that no step has read")
 	}
 	if !a.lookedAt.After(over) {
-		no("the statement was not read to its end since %s", over.Format(time.RFC3339))
+		no("the statement was not read to its end after %s", over.Format(time.RFC3339))
 	}
 	if a.keyReused && ticket == "" {
 		no("the provider knows the idempotency key with another body: enter its ticket (provider_ticket)")

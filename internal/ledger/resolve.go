@@ -91,11 +91,11 @@ func (l *Ledger) Decide(ctx context.Context, a payout.Approval) (res Resolution,
 			}
 			return t.audit(ctx, a.By, "reject", c, fmt.Sprintf("%d: %s", res.Number, res.Action))
 		}
-		if a.Version != res.Version {
+		switch {
+		case c.Stale(res): // one proposal is open at a time: this one goes first
+			return payout.Refuse(payout.RefusalStale, "the payout moved on, or the case asks more, since %s made proposal %d; reject it, read the case again and propose anew", res.ProposedBy, res.Number)
+		case a.Version != res.Version:
 			return payout.Refuse(payout.RefusalStale, "the proposal is bound to version %d, and you approve version %d; read the case again", res.Version, a.Version)
-		}
-		if err := c.asksAs(res); err != nil {
-			return err
 		}
 		if err := mayResolve(ctx, c, r, res.Action, seen{a.Version, a.Questions}, decision{providerID: res.ProviderPayoutID, ticket: res.ProviderTicket}); err != nil {
 			return err
@@ -134,11 +134,24 @@ func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, by se
 	case by.questions != 0 && by.questions != c.Questions:
 		return payout.Refuse(payout.RefusalStale, "the case asks more than when you looked; read it again")
 	case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }):
-		return payout.Refuse(payout.RefusalNotOffered, "%s does not answer a case of kind %s", action, c.Kind)
+		return payout.Refuse(payout.RefusalNotOffered, "%s does not answer a case of kind %s; %s", action, c.Kind, answers(c.Kind))
 	case r == nil:
 		return nil // about no payout: only dismiss is offered
 	}
 	return r.may(ctx, c, action, d)
+}
+
+// answers says what people may decide about a kind of case.
+func answers(kind payout.CaseKind) string {
+	offers := payout.Offers(kind)
+	if len(offers) == 0 {
+		return "nothing that people decide does"
+	}
+	names := make([]string, len(offers))
+	for i, o := range offers {
+		names[i] = string(o.Action)
+	}
+	return "want " + strings.Join(names, " or ")
 }
 
 // Stale says that a proposal of this case can only be rejected: the payout moved

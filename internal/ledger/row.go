@@ -491,7 +491,7 @@ func (r *row) evidence(ctx context.Context, a attempt, kind string, w payout.Wor
 }
 
 // openCase opens a case. Where one of its kind is open for this payout, that one
-// asks this too.
+// asks this too; but slow is one question, in whatever words.
 func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) error {
 	if kind == payout.CaseSlow { // a person who dismissed it knows for a while
 		var dismissed int
@@ -501,11 +501,11 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 		}
 	}
 	id, err := r.t.openCase(ctx, kind, r.id, "", why)
-	if err == nil && id == "" {
-		return r.askToo(ctx, kind, why)
-	}
-	if err != nil {
+	switch {
+	case err != nil, id == "" && kind == payout.CaseSlow:
 		return err
+	case id == "":
+		return r.askToo(ctx, kind, why)
 	}
 	data, err := json.Marshal(map[string]any{"id": id, "kind": kind, "payout_id": r.id, "why": why})
 	if err != nil {

@@ -108,7 +108,7 @@ func Actions() []Action {
 type Proposal struct {
 	CaseID           string
 	Action           Action
-	ProviderPayoutID string // with created_as
+	ProviderPayoutID string // with created_as and not_ours
 	ProviderTicket   string // what the provider's support said, by its number
 	Reason           string // why, for those who read it later
 	Version          int    // the payout's, as the case shows it
@@ -132,7 +132,7 @@ func (p Proposal) Check() Problems {
 	at := slices.IndexFunc(offers, func(o Offer) bool { return o.Action == p.Action })
 	switch {
 	case at < 0:
-		problems.add("action", "%.40q: want one of %v", p.Action, Actions())
+		problems.add("action", "%.40q: want an action that the case offers", p.Action)
 	case offers[at].Needs == "" && p.ProviderPayoutID != "":
 		problems.add("provider_payout_id", "does not belong to %s; leave it out", p.Action)
 	case offers[at].Needs != "" && !providerRef.MatchString(p.ProviderPayoutID):

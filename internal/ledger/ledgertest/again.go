@@ -124,6 +124,24 @@ var heardAgain = group{
 		h.asks(id)
 		h.owes(1000, 0, 0)
 	},
+	"what a parked payout is asked about too stands in its timeline, once": func(h house) {
+		id := h.doubled()
+		n := news("e1", "third", "executed")
+		n.PayoutID, n.Attempt = id, 1
+		h.told(n)
+		for range 3 { // the provider does not answer
+			h.asking(id)
+		}
+		var told int
+		for _, m := range h.payout(id).Timeline {
+			if strings.Contains(m.What, "third") {
+				told++
+			}
+		}
+		if asks := h.caseOf(id, payout.CaseContradiction).Why; told != 1 || !strings.Contains(asks, "third") {
+			h.Fatalf("told %d times; the case asks %q\n%s", told, asks, story(h.payout(id)))
+		}
+	},
 	"what is read again and again is told once": func(h house) {
 		id := h.paid()
 		n := news("e1", "another", "executed")

@@ -183,6 +183,23 @@ var judging = mismatches(group{
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
 		h.asks(id)
 	},
+	"slow asks one thing, so that who proposes meanwhile is not made to do it again": func(h house) {
+		id := h.accepted(1000)
+		h.created(id)
+		h.Clock.Advance(timing.StuckAfter + time.Minute)
+		_, err := h.OpenSlow(h.ctx, 10)
+		h.must(err)
+		c := h.caseOf(id, payout.CaseSlow)
+		_, _, err = h.propose(c, payout.ActionDismiss)
+		h.must(err)
+		for _, status := range []string{"pending", "pending", "pending"} {
+			h.Clock.Advance(time.Hour)
+			h.heard(id, 1, status, "")
+		}
+		if now := h.caseOf(id, payout.CaseSlow); now.Why != c.Why || now.Stale(now.Resolutions[0]) {
+			h.Errorf("it asks %q, before %q; the proposal is stale: %t", now.Why, c.Why, now.Stale(now.Resolutions[0]))
+		}
+	},
 	"slow also when the provider cannot be asked": func(h house) {
 		id := h.accepted(1000)
 		h.created(id)

@@ -359,7 +359,7 @@ var deciders = group{
 			h.Fatalf("the case is %+v", c)
 		}
 		_, _, err = h.approve(early)
-		h.declined("a question more", err, payout.RefusalStale, "read it again")
+		h.declined("a question more", err, payout.RefusalStale, "read the case again")
 		h.books(id, "reserve settle")
 		_, _, err = h.Decide(h.ctx, payout.Approval{CaseID: c.ID, Number: early.Number, By: Ben})
 		h.must(err)
