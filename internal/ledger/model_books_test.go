@@ -264,9 +264,6 @@ func (b *modelBooks) judge(m model, said [2]modelWord, inbox [2]newsClaims, hear
 			b.sentBack(m, heard.Attempt, saysReturned)
 		}
 	}
-	if heard.Looked == showsReturn {
-		said[heard.Attempt] = saysReturned
-	}
 	b.note(was, inbox, said, heard)
 }
 
@@ -410,18 +407,25 @@ func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWo
 	for n := range b.Try {
 		t := &b.Try[n]
 		t.Noted |= inbox[n]
-		if t.End == endExecuted {
-			t.Noted &^= claimsExecuted
-		}
 		exposed := b.Booked&(bookedExpose1<<n) != 0
 		mayComeBack := t.End == endExecuted && !exposed && (b.Money == moneyHeld || b.Money == moneyPaid)
 		switch {
 		case heard.Looked == showsReturn && heard.Attempt == int8(n):
-			t.Back = backByStatement
+			if t.Back = backByStatement; said[n].failed() {
+				t.Back = backByBoth
+			}
 		case said[n].failed() && t.Back == notBack:
 			t.Back = backByWord
+		case said[n].failed() && t.Back == backByStatement:
+			t.Back = backByBoth
 		case said[n] == saysExecuted && t.Back == backByWord:
 			t.Back = notBack
+		case said[n] == saysExecuted && t.Back == backByBoth:
+			t.Back = backByStatement
+		}
+		// What says executed of what came back and is booked may be the older word, or the bank paid once more.
+		if t.End == endExecuted && !(b.Booked&bookedReturn != 0 && !exposed && t.Back.byWord()) {
+			t.Noted &^= claimsExecuted
 		}
 		if t.End != endOpen && !mayComeBack || t.Back != notBack {
 			t.Noted &^= claimsFailed
@@ -440,7 +444,7 @@ func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWo
 			b.Cases |= askReturn
 		}
 		for _, t := range b.Try { // executed and then sent back is no news, once it was asked long enough that it is not the other way round
-			if sentBack := t.End == endFailed && t.Why == saysReturned; t.Noted.has(claimsExecuted) && !sentBack {
+			if sentBack := t.End == endExecuted || t.End == endFailed && t.Why == saysReturned; t.Noted.has(claimsExecuted) && !sentBack {
 				b.Cases |= askContradiction
 			}
 		}

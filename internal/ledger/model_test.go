@@ -62,7 +62,11 @@ const (
 	notBack wayBack = iota
 	backByWord
 	backByStatement
+	backByBoth // and the last word says so
 )
+
+// byWord says that the last word is that it came back.
+func (w wayBack) byWord() bool { return w == backByWord || w == backByBoth }
 
 // modelReading is a run that asked the provider and then lagged: it will judge
 // what it heard then.
@@ -580,7 +584,10 @@ func (s modelState) tidy() modelState {
 	b := &s.Books
 	for n := range b.Try {
 		t := &b.Try[n]
-		if t.End != endExecuted || b.Money != moneyHeld && b.Money != moneyPaid {
+		switch exposed, returned := b.Booked&(bookedExpose1<<n) != 0, b.Booked&bookedReturn != 0; {
+		case t.End == endExecuted && returned && !exposed && t.Back.byWord():
+			t.Back = backByWord // only the last word matters still
+		case t.End != endExecuted || b.Money != moneyHeld && b.Money != moneyPaid:
 			t.Back = notBack
 		}
 		for i, row := range t.Sends {
