@@ -205,7 +205,7 @@ func (s *storm) judgePayout(p *followed, a account) {
 			wrong("released although nobody said no")
 		}
 	case payout.MoneyReturned:
-		if executed > 0 && returned == 0 && !silent && !a.asks(payout.CaseContradiction) {
+		if executed > a.kinds[ledger.KindExpose] && returned == 0 && !silent && !a.asks(payout.CaseContradiction) {
 			wrong("returned to the player, and not to us")
 		}
 	}
