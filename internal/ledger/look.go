@@ -9,8 +9,12 @@ import (
 	"payouts/internal/payout"
 )
 
-// clockSlack is how far the provider's clock may be from ours.
+// clockSlack is how far two clocks may be apart without anything being thought of it.
 const clockSlack = 5 * time.Minute
+
+// lookEarly is how long before an attempt began a statement is read, so that a
+// clock of ours that was ahead hides no payment. A day is more than any wrong time zone.
+const lookEarly = 24 * time.Hour
 
 // lookBack is how far a statement is read back when our own clock went back, and
 // when something began is not known.
@@ -40,8 +44,10 @@ func (r *row) toLook(ctx context.Context, approved []Resolution) (*payout.Look, 
 	default:
 		return nil, nil
 	}
-	if look.From = look.From.Add(-clockSlack); look.From.After(r.t.now) { // our clock went back
+	if look.From.Add(-clockSlack).After(r.t.now) { // our clock went back
 		look.From = r.t.now.Add(-lookBack)
+	} else {
+		look.From = look.From.Add(-lookEarly)
 	}
 	return look, nil
 }

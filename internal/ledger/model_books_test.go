@@ -424,7 +424,7 @@ func (b *modelBooks) note(was payoutStatus, inbox [2]newsClaims, said [2]modelWo
 			t.Back = backByStatement
 		}
 		// What says executed of what came back and is booked may be the older word, or the bank paid once more.
-		if t.End == endExecuted && !(b.Booked&bookedReturn != 0 && !exposed && t.Back.byWord()) {
+		if maybeTwice := b.Booked&bookedReturn != 0 && !exposed && t.Back.byWord(); t.End == endExecuted && !maybeTwice {
 			t.Noted &^= claimsExecuted
 		}
 		if t.End != endOpen && !mayComeBack || t.Back != notBack {

@@ -21,7 +21,7 @@ var looking = group{
 		h.forbidden(id, payout.StepReconcile)
 		asking := h.asking(id)
 		look := asking.Look
-		if look == nil || look.PayoutID != id || look.Kind != payout.KindPayout || look.MerchantAccountID != Merchant || look.PaymentID != "" || !look.From.Before(first) || look.From.Before(first.Add(-2*time.Hour)) {
+		if look == nil || look.PayoutID != id || look.Kind != payout.KindPayout || look.MerchantAccountID != Merchant || look.PaymentID != "" || look.From.After(first.Add(-12*time.Hour)) || look.From.Before(first.Add(-48*time.Hour)) {
 			h.Fatalf("looks for %+v; first sent at %s", look, first)
 		}
 		if len(asking.Asks) != 0 || asking.Position.Step != payout.StepReconcile {
