@@ -277,11 +277,12 @@ func (s *storm) silent(p *followed, d deed) bool {
 }
 
 // unmatched says that a payment is asked about by its own id at the provider: its
-// events never named the payout, and no answer told that the id is its.
+// events never named the payout, and no answer told that the id is its. What people
+// answered is theirs.
 func (s *storm) unmatched(deeds []deed) bool {
 	return slices.ContainsFunc(deeds, func(d deed) bool {
 		return slices.ContainsFunc(d.transfers, func(t simulator.Transfer) bool {
-			return len(s.texts("SELECT id FROM cases WHERE kind = 'unmatched_event' AND status = 'open' AND subject = ?", t.ID)) > 0
+			return len(s.texts("SELECT id FROM cases WHERE kind = 'unmatched_event' AND subject = ?", t.ID)) > 0
 		})
 	})
 }
