@@ -188,9 +188,8 @@ func (a *Payouts) OpenCase(ctx context.Context, in Input) (payout.Position, erro
 
 // token gets an access token, unless the provider was seen to let nobody in.
 func (a *Payouts) token(ctx context.Context) (payout.Token, error) {
-	until := time.Unix(0, a.shut.Load())
-	if left := time.Until(until); left > 0 && left <= payout.BrakedAtMost {
-		return payout.Token{}, &payout.Braked{Until: until}
+	if shut := (&payout.Braked{Until: time.Unix(0, a.shut.Load())}); shut.Holds(time.Now()) {
+		return payout.Token{}, shut
 	}
 	patience, cancel := context.WithTimeout(ctx, tokenWithin)
 	defer cancel()

@@ -381,11 +381,21 @@ func (r *row) paidTooOften(ctx context.Context) (*adjustment, error) {
 // an attempt's payout: executed, failed, or VerdictWait for neither. What was
 // asked after a.askedAt was not believed.
 func (r *row) lastVerdict(ctx context.Context, a attempt) (payout.Verdict, error) {
-	var status string // money that came in has no id, and is back whatever a GET says
+	// Money that came in has no id, and is back whatever a GET says.
+	return r.verdict(ctx, a, "ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC")
+}
+
+// lastGet is lastVerdict by the provider's answers alone, without the one that is
+// stored as but; "" for no such.
+func (r *row) lastGet(ctx context.Context, a attempt, but string) (payout.Verdict, error) {
+	return r.verdict(ctx, a, "AND kind = 'get' AND id <> ? ORDER BY asked_at DESC, stored_at DESC, id DESC", but)
+}
+
+func (r *row) verdict(ctx context.Context, a attempt, newest string, args ...any) (payout.Verdict, error) {
+	var status string
 	err := r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
-		AND (kind <> 'get' OR asked_at <= ?)
-		ORDER BY CASE WHEN kind = 'statement' AND provider_payout_id = '' THEN 0 ELSE 1 END, asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
-		string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(a.askedAt)).Scan(&status)
+		AND (kind <> 'get' OR asked_at <= ?) `+newest+" LIMIT 1",
+		append([]any{string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(a.askedAt)}, args...)...).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

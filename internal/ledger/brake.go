@@ -42,8 +42,8 @@ func (l *Ledger) notLetIn(ctx context.Context, t tx, why string) (time.Time, err
 		return time.Time{}, err
 	}
 	age := t.now.Sub(moment(since))
-	if t.brakedUntil(shut) {
-		return moment(shut), nil
+	if brake := (&payout.Braked{Until: moment(shut)}); brake.Holds(t.now) {
+		return brake.Until, nil
 	}
 	if refusals < tripAfter || age < tripOver {
 		return time.Time{}, nil
@@ -70,8 +70,9 @@ func (l *Ledger) mayAsk(ctx context.Context, t tx) (doubted bool, err error) {
 		return false, nil
 	case err != nil || shut == 0:
 		return true, err
-	case t.brakedUntil(shut):
-		return true, &payout.Braked{Until: moment(shut)}
+	}
+	if brake := (&payout.Braked{Until: moment(shut)}); brake.Holds(t.now) {
+		return true, brake
 	}
 	// This one tries; the others wait for what becomes of it.
 	until := t.now.Add(min(max(t.now.Sub(moment(since))/2, shutForLeast), shutForMost))
@@ -80,12 +81,6 @@ func (l *Ledger) mayAsk(ctx context.Context, t tx) (doubted bool, err error) {
 		err = &payout.Braked{Until: until}
 	}
 	return true, err
-}
-
-// brakedUntil says that a brake which is shut until then, in micros, is shut now.
-func (t tx) brakedUntil(shut int64) bool {
-	left := moment(shut).Sub(t.now)
-	return left > 0 && left <= payout.BrakedAtMost
 }
 
 // letIn opens the brake: the provider answered as to somebody it knows.

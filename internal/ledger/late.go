@@ -2,8 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -127,7 +125,8 @@ func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
 				fresh = last != payout.VerdictFailed // else it is confirmed, and a person was asked what to book
 			}
 		case payout.VerdictExecuted:
-			if fresh, c.usual = a.status != attemptExecuted, a.reason == payout.ReasonReturned; !fresh && r.status == payout.StatusReturned {
+			fresh, c.usual = a.status != attemptExecuted, a.reason == payout.ReasonReturned
+			if !fresh && r.status == payout.StatusReturned {
 				fresh, err = r.maybePaidAgain(ctx, a, c.appliedAt)
 				c.usual = true
 			}
@@ -216,22 +215,10 @@ func (r *row) paidAgain(ctx context.Context, a attempt, evidenceID string) error
 	if err != nil {
 		return err
 	}
-	if last, err := r.lastGet(ctx, before, evidenceID); err != nil || last != payout.ProviderFailed {
+	if last, err := r.lastGet(ctx, before, evidenceID); err != nil || last != payout.VerdictFailed {
 		return err
 	}
 	return r.doubt(ctx, payout.CaseContradiction, evidenceID, fmt.Sprintf("attempt %d was sent back by the bank, which is booked, and is executed again at the provider", a.number))
-}
-
-// lastGet is the last of executed and failed that the provider said of an attempt
-// when it was asked, but for the word that is stored as but; "" for neither.
-func (r *row) lastGet(ctx context.Context, a attempt, but string) (last string, err error) {
-	err = r.t.row(ctx, `SELECT provider_status FROM evidence WHERE payout_id = ? AND attempt = ? AND kind = 'get' AND provider_payout_id IN (?, '') AND provider_status IN (?, ?)
-		AND asked_at <= ? AND id <> ? ORDER BY asked_at DESC, stored_at DESC, id DESC LIMIT 1`,
-		string(r.id), a.number, a.providerID, payout.ProviderExecuted, payout.ProviderFailed, stored(a.askedAt), but).Scan(&last)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return last, err
 }
 
 // maybePaidAgain says that news says executed which was read after the return was
@@ -244,7 +231,7 @@ func (r *row) maybePaidAgain(ctx context.Context, a attempt, news time.Time) (bo
 		return false, err
 	}
 	last, err := r.lastGet(ctx, a, "")
-	return last == payout.ProviderFailed, err
+	return last == payout.VerdictFailed, err
 }
 
 // executedLate is the worst word: an attempt that was closed as failed turns

@@ -131,7 +131,7 @@ func mayResolve(ctx context.Context, c Case, r *row, action payout.Action, by se
 		return payout.Refuse(payout.RefusalClosed, "the case is closed: %s", c.ClosedBy)
 	case by.version != c.Version:
 		return payout.Refuse(payout.RefusalStale, "the case is at version %d, not %d: something happened since you looked; read it again", c.Version, by.version)
-	case by.questions != 0 && by.questions != c.Questions:
+	case c.asksMore(by.questions):
 		return payout.Refuse(payout.RefusalStale, "the case asks more than when you looked; read it again")
 	case !slices.ContainsFunc(payout.Offers(c.Kind), func(o payout.Offer) bool { return o.Action == action }):
 		return payout.Refuse(payout.RefusalNotOffered, "%s does not answer a case of kind %s; %s", action, c.Kind, answers(c.Kind))
@@ -157,17 +157,11 @@ func answers(kind payout.CaseKind) string {
 // Stale says that a proposal of this case can only be rejected: the payout moved
 // on, or the case asks more, since it was made.
 func (c Case) Stale(d Resolution) bool {
-	return c.Status == "open" && d.Status == ResolutionProposed && (d.Version != c.Version || c.asksAs(d) != nil)
+	return c.Status == "open" && d.Status == ResolutionProposed && (d.Version != c.Version || c.asksMore(d.Questions))
 }
 
-// asksAs refuses a proposal that was made before the case asked something more:
-// who reads both sees what one person did not.
-func (c Case) asksAs(d Resolution) error {
-	if c.Status == "open" && d.Questions != 0 && d.Questions != c.Questions {
-		return payout.Refuse(payout.RefusalStale, "the case asks more than when %s proposed this; read it again and propose anew", d.ProposedBy)
-	}
-	return nil
-}
+// asksMore says that the case asked less when it was looked at. 0: that is not known.
+func (c Case) asksMore(questions int) bool { return questions != 0 && questions != c.Questions }
 
 // may refuses an action that the payout does not allow now.
 func (r *row) may(ctx context.Context, c Case, action payout.Action, d decision) error {
@@ -379,8 +373,10 @@ func (r *row) carryOut(ctx context.Context, before Case, d Resolution, heard pay
 		return err
 	}
 	d.EndedAt = r.t.now
-	outcome, err := "", before.asksAs(d)
-	if err == nil {
+	var outcome string
+	if before.Status == "open" && before.asksMore(d.Questions) {
+		err = payout.Refuse(payout.RefusalStale, "the case asks more than when %s proposed this; read it again and propose anew", d.ProposedBy)
+	} else {
 		outcome, err = r.resolve(ctx, c, d, heard)
 	}
 	var refused *payout.Refusal

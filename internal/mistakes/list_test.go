@@ -135,8 +135,8 @@ var All = []Mistake{
 	}, {
 		Name: "who approves has not read what was asked since",
 		File: "internal/ledger/resolve.go",
-		Was:  " && d.Questions != 0 && d.Questions != c.Questions {",
-		Is:   " && false {",
+		Was:  "return questions != 0 && questions != c.Questions }",
+		Is:   "return false }",
 		Pkg:  "./internal/ledger", Test: "TestSQLite/people",
 	}, {
 		Name: "never created, without reading the statement",

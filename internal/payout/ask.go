@@ -93,6 +93,12 @@ const BrakedAtMost = 10 * time.Minute
 // nobody asks it before Until, but for one who tries.
 type Braked struct{ Until time.Time }
 
+// Holds says that nobody asks at this moment.
+func (b *Braked) Holds(now time.Time) bool {
+	left := b.Until.Sub(now)
+	return left > 0 && left <= BrakedAtMost
+}
+
 func (e *Braked) Error() string {
 	return "the provider does not let us in; the next try is at " + e.Until.Format(time.RFC3339)
 }

@@ -701,6 +701,18 @@ func (h house) secondPaid() payout.ID {
 	return id
 }
 
+// mistaken are a payout at the provider, and a parked one whose create was answered
+// with the first one's id.
+func (h house) mistaken() (first, second payout.ID) {
+	h.Helper()
+	first = h.accepted(1000)
+	h.created(first)
+	second = h.accepted(500)
+	h.answered(h.sent(second), there(theirs(first, 1)))
+	h.parkedBy(second, payout.CaseContradiction)
+	return first, second
+}
+
 // tripled is a parked payout whose attempt the provider has three times: also
 // under the ids "another" and "third".
 func (h house) tripled() payout.ID {

@@ -464,11 +464,7 @@ var neverCreated = func() group {
 			h.forbidden(id, payout.StepDone)
 		},
 		"never_created, of a create that was answered with another payout's id": func(h house) {
-			other := h.accepted(1000)
-			h.created(other)
-			id := h.accepted(1000)
-			h.answered(h.sent(id), there(theirs(other, 1)))
-			h.parkedBy(id, payout.CaseContradiction)
+			other, id := h.mistaken()
 			h.Clock.Advance(timing.KeyWindow + payout.NeverCreatedAfter)
 			c := h.caseOf(id, payout.CaseContradiction)
 			_, _, err := h.propose(c, payout.ActionNeverCreated)

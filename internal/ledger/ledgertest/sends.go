@@ -439,11 +439,7 @@ var sending = group{
 		h.owes(0, 1000, 0)
 	},
 	"an id that is another payout's asks a person": func(h house) {
-		first := h.accepted(1000)
-		h.created(first)
-		second := h.accepted(500)
-		h.answered(h.sent(second), there(theirs(first, 1)))
-		h.parkedBy(second, payout.CaseContradiction)
+		first, _ := h.mistaken()
 		h.stands(first, payout.StatusPending, payout.MoneyHeld, payout.StepWait)
 	},
 	"an unknown payout is not found": func(h house) {
