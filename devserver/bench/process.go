@@ -112,10 +112,6 @@ func (p *process) tail() string {
 	return string(text[max(0, len(text)-4096):])
 }
 
-// ticks is the unit of /proc/<pid>/stat: USER_HZ is 100 on every Linux that Go
-// runs on.
-const ticks = 100
-
 // cpu is what the program and those that it started have used so far, in
 // seconds. Zero for none.
 func (p *process) cpu() float64 {
@@ -169,20 +165,6 @@ func stat(path string) []string {
 	}
 	_, behind, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')'):]), " ")
 	return strings.Fields(behind)
-}
-
-// used is user and system time of a process, and of its children that ended.
-func used(pid int) float64 {
-	fields := stat(fmt.Sprintf("/proc/%d/stat", pid))
-	if len(fields) < 15 {
-		return 0
-	}
-	sum := 0.0
-	for _, field := range fields[11:15] {
-		n, _ := strconv.ParseFloat(field, 64)
-		sum += n
-	}
-	return sum / ticks
 }
 
 func resident(pid int) int64 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -80,5 +81,30 @@ func TestStand(t *testing.T) {
 	}
 	if got := runtime.GOMAXPROCS(0); got != procs {
 		t.Errorf("Go uses %d cores afterwards, want %d as before", got, procs)
+	}
+}
+
+// TestUsed holds that little work is seen, in this process, in another one and in
+// one that ended.
+func TestUsed(t *testing.T) {
+	before := used(os.Getpid())
+	for began := before; used(os.Getpid())-began < 1e-3; {
+	}
+	if ran := used(os.Getpid()) - before; ran > 1 {
+		t.Errorf("a millisecond of work is told as %g s", ran)
+	}
+	p := &process{name: "sh", log: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{}), cmd: exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done & wait; read line")}
+	if _, err := p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop()
+	if err := p.await(t.Context(), func() bool { return used(p.cmd.Process.Pid) >= 0.01 }); err != nil {
+		t.Errorf("the work of a child that ended is not told: %v", err)
+	}
+	if got := used(1 << 22); got != 0 { // above every id
+		t.Errorf("a process that is not there used %g s", got)
 	}
 }
