@@ -70,7 +70,7 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 		if begun.source != "" {
 			t.ahead(ownerOfSource, begun.source)
 		}
-		before, err := t.remembered(ctx, begun.caller, endpoint, begun.key, request)
+		before, err := t.takeKey(ctx, begun.caller, endpoint, begun.key, request, string(begun.id))
 		if err != nil {
 			return err
 		}
@@ -97,9 +97,6 @@ func (l *Ledger) accept(ctx context.Context, request any, begun row, allowed fun
 		}
 		if err := t.book(ctx, entry{kind: KindReserve, payoutID: r.id, attempt: 1, slot: "hold", money: r.money,
 			from: playerAccount(r.player, "available"), to: playerAccount(r.player, "held")}); err != nil {
-			return err
-		}
-		if err := t.remember(ctx, r.caller, endpoint, r.key, request, string(r.id)); err != nil {
 			return err
 		}
 		if err := r.note(ctx, "", "held %s of player %s", r.money, r.player); err != nil {

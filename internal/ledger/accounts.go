@@ -89,42 +89,41 @@ func (t tx) own(ctx context.Context, player, caller string, create bool) (known 
 	return true, err
 }
 
-// remembered looks a caller's key up. It answers with the result's id, or
-// refuses with *payout.KeyConflict when the request was another.
-func (t tx) remembered(ctx context.Context, caller, endpoint, key string, request any) (string, error) {
-	// Of two with one key the second waits for the first to end. Else both
-	// would see nothing here, and the second, once the first took the money,
-	// would be told that the balance is too low for what was accepted.
-	if t.d.name == "postgres" {
-		if err := t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key); err != nil {
-			return "", err
-		}
-	}
-	var before, id string
-	err := t.row(ctx, "SELECT request, result_id FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key).Scan(&before, &id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	now, err := json.Marshal(request)
-	if err != nil {
-		return "", err
-	}
-	if field := difference([]byte(before), now); field != "" {
-		return "", &payout.KeyConflict{Field: field}
-	}
-	return id, nil
-}
-
-func (t tx) remember(ctx context.Context, caller, endpoint, key string, request any, id string) error {
+// takeKey takes a caller's key for what the request makes, id, before anything else
+// is looked at: of two requests with one key the second waits here until the first
+// ends. Else both would find the key free, and the second, once the first took the
+// money, would be told that the balance is too low for what was accepted. A
+// transaction that is given up gives the key back. Where it was taken before, the
+// answer is the id it was taken for, or *payout.KeyConflict when that request was
+// another.
+func (t tx) takeKey(ctx context.Context, caller, endpoint, key string, request any, id string) (before string, err error) {
 	text, err := json.Marshal(request)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return t.write(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
-		caller, endpoint, key, string(text), id, stored(t.now))
+	n, err := t.exec(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (caller, endpoint, key) DO NOTHING`, caller, endpoint, key, string(text), id, stored(t.now))
+	if err != nil || n == 1 {
+		return "", err
+	}
+	var was string
+	if err := t.row(ctx, "SELECT request, result_id FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key).Scan(&was, &before); err != nil {
+		return "", err
+	}
+	if field := difference([]byte(was), text); field != "" {
+		return "", &payout.KeyConflict{Field: field}
+	}
+	return before, nil
+}
+
+// takenKey is takeKey for who only wants to know, once nobody is at that key any
+// more: it answers with "" for a key that nobody took, and leaves it so.
+func (t tx) takenKey(ctx context.Context, caller, endpoint, key string, request any) (before string, err error) {
+	before, err = t.takeKey(ctx, caller, endpoint, key, request, "")
+	if err == nil && before == "" {
+		err = t.write(ctx, "DELETE FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key)
+	}
+	return before, err
 }
 
 // Credit adds winnings to what a player has available.
@@ -150,22 +149,21 @@ func (l *Ledger) move(ctx context.Context, endpoint string, kind TransactionKind
 		return done, false, payout.Problems{{Field: "amount_in_minor", Want: "want a positive amount"}}
 	}
 	err = l.inTx(ctx, endpoint, func(t tx) error {
-		id, err := t.remembered(ctx, m.Caller, endpoint, m.IdempotencyKey, m)
+		id := payout.TransactionID(endpoint, m.Caller, m.IdempotencyKey)
+		before, err := t.takeKey(ctx, m.Caller, endpoint, m.IdempotencyKey, m, id)
 		if err != nil {
 			return err
 		}
-		if replayed = id != ""; !replayed {
+		if replayed = before != ""; replayed {
+			id = before
+		} else {
 			if _, err := t.own(ctx, m.PlayerID, m.Caller, kind == KindCredit); err != nil {
 				return err
 			}
 			if err := t.available(ctx, kind, m); err != nil {
 				return err
 			}
-			id = payout.TransactionID(endpoint, m.Caller, m.IdempotencyKey)
 			if err := t.book(ctx, entry{id: id, kind: kind, from: from, to: to, money: m.Money, reason: m.Reason}); err != nil {
-				return err
-			}
-			if err := t.remember(ctx, m.Caller, endpoint, m.IdempotencyKey, m, id); err != nil {
 				return err
 			}
 		}

@@ -1,9 +1,26 @@
 package ledger
 
-import "context"
+import (
+	"context"
+
+	"payouts/internal/payout"
+)
 
 // LateNews is what each step that reads asks of the whole inbox.
 const LateNews = lateNews
+
+// What is asked of tables that grow for ever, and must be found by an index.
+const (
+	NotFinal = "SELECT COUNT(*) FROM payouts p WHERE " + notFinal
+	Exposing = "SELECT COUNT(*) FROM transactions WHERE " + exposing
+	Unsent   = "SELECT occurred_at FROM outbox WHERE " + unsent
+	Holds    = "SELECT " + holdsColumns + " FROM attempts WHERE payout_id = 'x'"
+)
+
+// Listing is the query of a list's first page.
+func Listing(f Filter, ids ...payout.ID) (string, []any) {
+	return f.query(payout.KindPayout, page{limit: 50}, ids)
+}
 
 // Again says whether a transaction on PostgreSQL that ended so is tried again.
 func Again(err error) bool { return dialect{name: "postgres"}.again(err) }

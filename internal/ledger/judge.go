@@ -18,7 +18,6 @@ import (
 func (l *Ledger) Read(ctx context.Context, id payout.ID) (asking payout.Asking, err error) {
 	err = l.inTx(ctx, "read", func(t tx) error {
 		asking = payout.Asking{}
-		t.ahead(resolutionsWhere+approvedOf, string(id))
 		t.ahead(theBrake, brakeName)
 		var late []int
 		named, byProvider, names := map[int]bool{}, map[string]bool{}, map[int][]string{}
@@ -143,12 +142,16 @@ func (r *row) ask(attempt int, providerID string) payout.Ask {
 //	Repeats: safe; the same words again change nothing
 func (l *Ledger) Judge(ctx context.Context, id payout.ID, heard payout.Heard) (p payout.Position, err error) {
 	err = l.inTx(ctx, "judge", func(t tx) error {
-		t.ahead(resolutionsWhere+approvedOf, string(id))
 		claims := map[string]string{}
 		r := &row{t: t, l: l}
-		if err := r.lock(ctx, id, append(t.apply(id, heard, claims), r.itsClaims(id))...); err != nil {
+		more := t.apply(id, heard, claims)
+		if len(more) > 0 { // else it is seen whether there are any claims
+			more = append(more, r.itsClaims(id))
+		}
+		if err := r.lock(ctx, id, more...); err != nil {
 			return err
 		}
+		r.holds.read = r.holds.read || len(heard.Inbox) > 0
 		parking := ""
 		if r.unknownOutcome() {
 			parking = r.parkWhy
@@ -398,9 +401,10 @@ func (r *row) settle(ctx context.Context, a *attempt, w payout.Word, evidenceID 
 			return err
 		}
 	}
-	// The account pays again.
-	if err := r.t.closeCase(ctx, payout.CaseShortage, r.merchant); err != nil {
-		return err
+	if r.holds.cases { // the account pays again
+		if err := r.t.closeCase(ctx, payout.CaseShortage, r.merchant); err != nil {
+			return err
+		}
 	}
 	return r.closeAnswered(ctx)
 }
@@ -455,6 +459,7 @@ func (r *row) failedAttempt(ctx context.Context, a attempt, evidenceID, what str
 
 // short tells treasury, once per shortage, that a merchant account cannot pay.
 func (r *row) short(ctx context.Context) error {
+	r.holds.cases = true
 	id, err := r.t.openCase(ctx, payout.CaseShortage, "", r.merchant,
 		fmt.Sprintf("merchant account %s has too little money in %s: payouts from it fail until treasury puts money in; they are tried again by themselves", r.merchant, r.money.Currency))
 	if id != "" {

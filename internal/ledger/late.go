@@ -103,7 +103,7 @@ func (r *row) itsClaims(id payout.ID) question {
 // unconfirmed lists what news ever claimed of a closed payout, and the books do
 // not say.
 func (r *row) unconfirmed(ctx context.Context) (list []claim, err error) {
-	if !r.heard {
+	if !r.heard && r.holds.read {
 		if err := r.t.ask(ctx, r.itsClaims(r.id)); err != nil {
 			return nil, err
 		}

@@ -117,11 +117,12 @@ func TestBooksAreMigratedUnderAStep(t *testing.T) {
 	for table, column := range map[string]string{"attempts": "status", "sends": "detail", "transactions": "hash"} {
 		touched = append(touched, "UPDATE "+table+" SET "+column+" = "+column+" WHERE payout_id = 'x'")
 	}
-	touched = append(touched, "INSERT INTO evidence SELECT * FROM evidence WHERE payout_id = 'x'")
+	touched = append(touched, "INSERT INTO evidence SELECT * FROM evidence WHERE payout_id = 'x'", "INSERT INTO timeline SELECT * FROM timeline WHERE payout_id = 'x'",
+		"UPDATE attempts SET status = status WHERE payout_id = 'x'", "UPDATE outbox SET tries = tries WHERE subject_id = 'x'")
 	for name, c := range map[string]struct {
 		at    int64 // version of the books
 		first string
-	}{"guards": {4, locked}, "balances": {6, held}, "domains": {7, locked}} {
+	}{"guards": {4, locked}, "balances": {6, held}, "domains": {7, locked}, "indexes": {10, locked}} {
 		t.Run(name, func(t *testing.T) {
 			address, old := booksAt(t, c.at)
 			step, err := old.BeginTx(t.Context(), nil)

@@ -50,18 +50,11 @@ func (l *Ledger) Claim(ctx context.Context, caller string, limit int, hold time.
 // EventCallers lists the callers who have events that are neither delivered
 // nor given up.
 func (l *Ledger) EventCallers(ctx context.Context) ([]string, error) {
-	list := []string{}
-	for caller := ""; ; list = append(list, caller) { // from one caller to the next: there may be many events of each
-		var next sql.NullString
-		err := l.read.QueryRowContext(ctx, l.d.sql("SELECT MIN(caller) FROM outbox WHERE next_try_at IS NOT NULL AND caller > ?"), caller).Scan(&next)
-		if err != nil {
-			return nil, fmt.Errorf("callers with events: %w", err)
-		}
-		if !next.Valid {
-			return list, nil
-		}
-		caller = next.String
+	list, err := l.callers(ctx, "outbox", " AND next_try_at IS NOT NULL")
+	if err != nil {
+		return nil, fmt.Errorf("callers with events: %w", err)
 	}
+	return list, nil
 }
 
 // Sent marks an event as delivered.

@@ -85,19 +85,20 @@ func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items
 	if err != nil {
 		return nil, "", err
 	}
-	where, args := []string{"kind = ?"}, []any{string(kind)}
-	for _, equal := range []struct{ column, value string }{
-		{"caller", f.Caller}, {"player_id", f.PlayerID}, {"status", string(f.Status)}, {"failure_reason", string(f.Reason)}, {"idempotency_key", f.IdempotencyKey},
-	} {
-		if equal.value != "" {
-			where, args = append(where, equal.column+" = ?"), append(args, equal.value)
+	var ids []payout.ID // that the key leads to
+	if f.IdempotencyKey != "" {
+		callers := []string{f.Caller}
+		if f.Caller == "" {
+			if callers, err = l.callers(ctx, "payouts", ""); err != nil {
+				return nil, "", fmt.Errorf("list payouts: %w", err)
+			}
+		}
+		for _, caller := range callers {
+			ids = append(ids, payout.NewID(kind, caller, f.IdempotencyKey))
 		}
 	}
-	if page.after {
-		where, args = append(where, "(created_at < ? OR (created_at = ? AND id < ?))"), append(args, page.at, page.at, page.id)
-	}
-	args = append(args, page.limit+1)
-	rows, err := l.query(ctx, "SELECT "+viewColumns+" FROM payouts WHERE "+strings.Join(where, " AND ")+" ORDER BY created_at DESC, id DESC LIMIT ?", args...)
+	query, args := f.query(kind, page, ids)
+	rows, err := l.query(ctx, query, args...)
 	items = []Payout{}
 	if err := each(rows, err, func(rows scanned) error {
 		p, err := scanView(rows)
@@ -112,6 +113,54 @@ func (l *Ledger) Payouts(ctx context.Context, kind payout.Kind, f Filter) (items
 		next = cursorOf(stored(last.CreatedAt), string(last.ID))
 	}
 	return items, next, nil
+}
+
+// query is what lists a page. An idempotency key is looked for by the ids that
+// follow from it and the kind.
+func (f Filter) query(kind payout.Kind, page page, ids []payout.ID) (string, []any) {
+	where, args := []string{"kind = ?"}, []any{string(kind)}
+	if f.IdempotencyKey != "" {
+		places := []string{"''"}
+		where, args = nil, nil
+		for _, id := range ids {
+			places, args = append(places, "?"), append(args, string(id))
+		}
+		where = append(where, "id IN ("+strings.Join(places, ", ")+")")
+	}
+	for _, equal := range []struct{ column, value string }{
+		{"caller", f.Caller}, {"player_id", f.PlayerID}, {"status", string(f.Status)}, {"failure_reason", string(f.Reason)}, {"idempotency_key", f.IdempotencyKey},
+	} {
+		if equal.value != "" {
+			where, args = append(where, equal.column+" = ?"), append(args, equal.value)
+		}
+	}
+	// What the indexes say of themselves.
+	if f.Status != "" && f.Status != payout.StatusExecuted {
+		where = append(where, "status <> 'executed'")
+	}
+	if f.Reason != "" {
+		where = append(where, "failure_reason <> ''")
+	}
+	if page.after {
+		where, args = append(where, "(created_at < ? OR (created_at = ? AND id < ?))"), append(args, page.at, page.at, page.id)
+	}
+	return "SELECT " + viewColumns + " FROM payouts WHERE " + strings.Join(where, " AND ") + " ORDER BY created_at DESC, id DESC LIMIT ?", append(args, page.limit+1)
+}
+
+// callers lists who has such rows in a table that is indexed by caller: from one to
+// the next, since there may be many rows of each.
+func (l *Ledger) callers(ctx context.Context, table, such string) ([]string, error) {
+	list := []string{}
+	for caller := ""; ; list = append(list, caller) {
+		var next sql.NullString
+		if err := l.read.QueryRowContext(ctx, l.d.sql("SELECT MIN(caller) FROM "+table+" WHERE caller > ?"+such), caller).Scan(&next); err != nil {
+			return nil, err
+		}
+		if !next.Valid {
+			return list, nil
+		}
+		caller = next.String
+	}
 }
 
 func readCursor(cursor string) (int64, string, error) {

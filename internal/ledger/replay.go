@@ -26,7 +26,7 @@ func (l *Ledger) RefundAcceptedBefore(ctx context.Context, req payout.RefundRequ
 
 func (l *Ledger) acceptedBefore(ctx context.Context, kind payout.Kind, caller, key string, request any) (p Payout, found bool, err error) {
 	err = l.inTx(ctx, "accepted before", func(t tx) error {
-		id, err := t.remembered(ctx, caller, endpoints[kind], key, request)
+		id, err := t.takenKey(ctx, caller, endpoints[kind], key, request)
 		if found = id != ""; found {
 			p, err = scanView(t.row(ctx, "SELECT "+viewColumns+" FROM payouts WHERE id = ?", id))
 		}
@@ -42,7 +42,7 @@ func (l *Ledger) acceptedBefore(ctx context.Context, kind payout.Kind, caller, k
 func (l *Ledger) BookedBefore(ctx context.Context, kind TransactionKind, m payout.Movement) (done Transaction, found bool, err error) {
 	endpoint := map[TransactionKind]string{KindCredit: "credits", KindDebit: "debits"}[kind]
 	err = l.inTx(ctx, "booked before", func(t tx) error {
-		id, err := t.remembered(ctx, m.Caller, endpoint, m.IdempotencyKey, m)
+		id, err := t.takenKey(ctx, m.Caller, endpoint, m.IdempotencyKey, m)
 		if found = id != ""; found {
 			err = scanTransaction(t.row(ctx, "SELECT "+transactionColumns+" FROM transactions WHERE id = ?", id), &done)
 		}

@@ -335,6 +335,9 @@ func (r *row) nowhere(ctx context.Context, latest attempt) error {
 const approvedOf = "payout_id = ? AND status = 'approved' ORDER BY decided_at, case_id"
 
 func (r *row) approved(ctx context.Context) ([]Resolution, error) {
+	if !r.holds.decisions {
+		return nil, nil
+	}
 	return r.t.resolutions(ctx, approvedOf, string(r.id))
 }
 

@@ -44,9 +44,10 @@ type row struct {
 	created        time.Time
 	statusAt       time.Time // since when it is in its status; zero: not known
 
-	knows   bool // tried and further are as stored
+	knows   bool // tried, further and holds are as stored
 	tried   []attempt
 	further []double
+	holds   holds
 	heard   bool // claims are as stored
 	claims  []claim
 
@@ -83,10 +84,13 @@ func (l *Ledger) lock(ctx context.Context, t tx, id payout.ID, more ...question)
 // lock is Ledger.lock for who has questions that the row itself takes the answers
 // to.
 func (r *row) lock(ctx context.Context, id payout.ID, more ...question) error {
-	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + r.t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id), r.itsDoubles(id)}
+	its := []question{{"SELECT " + rowColumns + " FROM payouts WHERE id = ?" + r.t.d.forUpdate(), []any{string(id)}, r.scanRow}, r.itsAttempts(id)}
 	err := r.t.ask(ctx, append(its, more...)...)
 	if err == nil && r.id == "" {
 		err = fmt.Errorf("payout %s: %w", id, payout.ErrNotFound)
+	}
+	if err == nil {
+		err = r.askDoubled(ctx)
 	}
 	r.knows = err == nil
 	return err
@@ -94,11 +98,38 @@ func (r *row) lock(ctx context.Context, id payout.ID, more ...question) error {
 
 func (r *row) scanRow(from scanned) error { return r.scan(from) }
 
+// holds says what there is of a payout in the tables that mostly hold nothing of
+// it, so that they are asked only where they do.
+type holds struct {
+	doubles   bool // further payouts of an attempt
+	decisions bool // that two people approved, and no step carried out
+	unread    bool // news that no step has applied
+	read      bool // news that one has
+	cases     bool // open ones, also such as are about no payout
+}
+
+// holdsColumns are read with the attempts: behind the lock, so that nobody changes
+// it any more, and by a statement of its own, so that what others changed while the lock
+// was waited for is seen.
+const holdsColumns = `EXISTS (SELECT 1 FROM doubles WHERE doubles.payout_id = attempts.payout_id),
+	EXISTS (SELECT 1 FROM resolutions WHERE resolutions.payout_id = attempts.payout_id AND resolutions.status = 'approved'),
+	EXISTS (SELECT 1 FROM inbox WHERE inbox.payout_id = attempts.payout_id AND inbox.applied_at IS NULL),
+	EXISTS (SELECT 1 FROM inbox WHERE inbox.payout_id = attempts.payout_id AND inbox.applied_at IS NOT NULL),
+	EXISTS (SELECT 1 FROM cases WHERE cases.payout_id = attempts.payout_id AND cases.status = 'open') OR EXISTS (SELECT 1 FROM cases WHERE cases.payout_id = '' AND cases.status = 'open')`
+
 func (r *row) itsAttempts(id payout.ID) question {
-	return question{"SELECT " + attemptColumns + " FROM attempts WHERE payout_id = ? ORDER BY number", []any{string(id)}, func(from scanned) error {
+	return question{"SELECT " + attemptColumns + ", " + holdsColumns + " FROM attempts WHERE payout_id = ? ORDER BY number", []any{string(id)}, func(from scanned) error {
 		r.tried = append(r.tried, attempt{})
-		return r.tried[len(r.tried)-1].scan(from)
+		return r.tried[len(r.tried)-1].scan(extended{from, []any{&r.holds.doubles, &r.holds.decisions, &r.holds.unread, &r.holds.read, &r.holds.cases}})
 	}}
+}
+
+// askDoubled reads the further payouts of attempts, where there are any.
+func (r *row) askDoubled(ctx context.Context) error {
+	if !r.holds.doubles {
+		return nil
+	}
+	return r.t.ask(ctx, r.itsDoubles(r.id))
 }
 
 func (r *row) itsDoubles(id payout.ID) question {
@@ -121,7 +152,10 @@ func (r *row) remember(ctx context.Context) error {
 	if r.knows {
 		return nil
 	}
-	err := r.t.ask(ctx, r.itsAttempts(r.id), r.itsDoubles(r.id))
+	err := r.t.ask(ctx, r.itsAttempts(r.id))
+	if err == nil {
+		err = r.askDoubled(ctx)
+	}
 	r.knows = err == nil
 	return err
 }
@@ -426,6 +460,7 @@ func (r *row) ownNews(ctx context.Context, a attempt) error {
 	if err != nil || n == 0 {
 		return err
 	}
+	r.holds.unread = true
 	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, a.providerID)
 }
 
@@ -433,6 +468,9 @@ const unappliedNews = "SELECT COUNT(*) FROM inbox WHERE payout_id = ? AND applie
 
 // unapplied counts the news that no step has read.
 func (r *row) unapplied(ctx context.Context) (n int, err error) {
+	if !r.holds.unread {
+		return 0, nil
+	}
 	err = r.t.row(ctx, unappliedNews, string(r.id)).Scan(&n)
 	return n, err
 }
@@ -500,6 +538,7 @@ func (r *row) openCase(ctx context.Context, kind payout.CaseKind, why string) er
 			return err
 		}
 	}
+	r.holds.cases = true
 	id, err := r.t.openCase(ctx, kind, r.id, "", why)
 	switch {
 	case err != nil, id == "" && kind == payout.CaseSlow:
@@ -557,6 +596,9 @@ func (t tx) openCase(ctx context.Context, kind payout.CaseKind, id payout.ID, su
 // closeCases closes the open cases of these kinds, because evidence answered
 // them.
 func (r *row) closeCases(ctx context.Context, kinds ...payout.CaseKind) error {
+	if !r.holds.cases {
+		return nil
+	}
 	args := []any{stored(r.t.now), string(r.id)}
 	for _, kind := range kinds {
 		args = append(args, string(kind))

@@ -49,8 +49,6 @@ func (l *Ledger) OpenSend(ctx context.Context, id payout.ID, tokenExpires time.T
 	err = l.inTx(ctx, "open send", func(t tx) error {
 		send = payout.Send{}
 		const first = 1 // what is asked ahead of it is asked in vain where a later attempt is sent
-		t.ahead(toLearn, string(id), first)
-		t.ahead(unappliedNews, string(id))
 		t.ahead(theBrake, brakeName)
 		t.ahead(sendsOf, string(id), first)
 		r, err := l.lock(ctx, t, id)
@@ -314,7 +312,6 @@ func (r *row) knownOf(ctx context.Context, a *attempt, providerID, owner, eviden
 	}
 	a.status = attemptCreated
 	// Events that overtook the answer find their payout now.
-	r.t.ahead(unappliedNews, string(r.id))
 	if err := r.ownNews(ctx, *a); err != nil {
 		return err
 	}
@@ -348,7 +345,7 @@ const toLearn = `SELECT provider_payout_id FROM inbox WHERE payout_id = ? AND at
 // learn takes the provider's id from an event that overtook the create's
 // answer and names this attempt in its metadata.
 func (r *row) learn(ctx context.Context, a *attempt) (bool, error) {
-	if a.providerID != "" {
+	if a.providerID != "" || !r.holds.unread {
 		return false, nil
 	}
 	var providerID string

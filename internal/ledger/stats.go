@@ -62,8 +62,14 @@ const (
 	unsentMost = 100_000
 )
 
-// notFinal selects payouts by the index on status.
-const notFinal = "p.status IN ('accepted', 'pending', 'authorized', 'parked')"
+// notFinal selects payouts by the index on status, in which the executed ones are not.
+const notFinal = "p.status <> 'executed' AND p.status IN ('accepted', 'pending', 'authorized', 'parked')"
+
+// exposing selects transactions by the index on the house's exposure.
+const exposing = "from_account = 'house:exposure' OR to_account = 'house:exposure'"
+
+// unsent selects events by the index of those that are neither delivered nor given up.
+const unsent = "next_try_at IS NOT NULL ORDER BY caller, next_try_at LIMIT ?"
 
 // Stats reads what is open, outside of transactions. Its cost grows with what
 // is open, not with what the books hold.
@@ -176,7 +182,7 @@ func (l *Ledger) statsWaiting(ctx context.Context, s *Stats) error {
 		{&s.Unread, "SELECT COUNT(payout_id), COALESCE(MIN(CASE WHEN payout_id IS NOT NULL THEN received_at END), 0) FROM inbox WHERE applied_at IS NULL", nil},
 		{&s.Unsealed, "SELECT COUNT(*), COALESCE(MIN(booked_at), 0) FROM transactions WHERE position IS NULL", nil},
 		// Events of a caller without a target are kept for ever, so this one has a bound.
-		{&s.Unsent, "SELECT COUNT(*), COALESCE(MIN(occurred_at), 0) FROM (SELECT occurred_at FROM outbox WHERE next_try_at IS NOT NULL ORDER BY next_try_at LIMIT ?) unsent", []any{unsentMost}},
+		{&s.Unsent, "SELECT COUNT(*), COALESCE(MIN(occurred_at), 0) FROM (SELECT occurred_at FROM outbox WHERE " + unsent + ") unsent", []any{unsentMost}},
 	} {
 		var oldest int64
 		if err := l.read.QueryRowContext(ctx, l.d.sql(q.query), q.args...).Scan(&q.into.Count, &oldest); err != nil {
@@ -191,8 +197,8 @@ func (l *Ledger) statsTransactions(ctx context.Context, s *Stats) error {
 	if err := l.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(position), 0) FROM transactions").Scan(&s.Transactions); err != nil {
 		return err
 	}
-	rows, err := l.query(ctx, `SELECT currency, SUM(amount) FROM (SELECT currency, amount_in_minor AS amount FROM transactions WHERE from_account = ?
-		UNION ALL SELECT currency, -amount_in_minor FROM transactions WHERE to_account = ?) moved GROUP BY currency ORDER BY currency`, houseExposure, houseExposure)
+	rows, err := l.query(ctx, `SELECT currency, SUM(CASE from_account WHEN 'house:exposure' THEN amount_in_minor ELSE -amount_in_minor END) FROM transactions
+		WHERE `+exposing+` GROUP BY currency ORDER BY currency`)
 	return each(rows, err, func(rows scanned) error {
 		var m payout.Money
 		err := rows.Scan(&m.Currency, &m.Minor)

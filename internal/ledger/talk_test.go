@@ -154,6 +154,25 @@ func TestCloseTwice(t *testing.T) {
 	}
 }
 
+// plan is how a database finds what a query asks for.
+func plan(t *testing.T, books ledgertest.Books, query string, args ...any) string {
+	t.Helper()
+	for _, arg := range args {
+		literal := fmt.Sprintf("'%v'", arg)
+		if n, is := arg.(int); is {
+			literal = fmt.Sprint(n)
+		}
+		query = strings.Replace(query, "?", literal, 1)
+	}
+	explain, width := "EXPLAIN "+query, 1
+	if books.Options.URL[:6] == "sqlite" {
+		explain, width = "EXPLAIN QUERY PLAN "+query, 4
+	}
+	var b strings.Builder
+	each(t, books.Rows, explain, width, func(row []any) { fmt.Fprintln(&b, row[width-1]) })
+	return b.String()
+}
+
 // News without an owner is looked up by the provider's id: there is much of it,
 // since every pay-in is.
 func TestLateNewsIsLookedUp(t *testing.T) {
@@ -161,11 +180,11 @@ func TestLateNewsIsLookedUp(t *testing.T) {
 		t.Run(database, func(t *testing.T) {
 			books := open(t)
 			books.Rows.SetMaxOpenConns(1)
-			blob, ready, explain := "BLOB", []string{"ANALYZE"}, "EXPLAIN QUERY PLAN "+strings.ReplaceAll(ledger.LateNews, "?", "'x'")
+			blob, ready, late := "BLOB", []string{"ANALYZE"}, strings.ReplaceAll(ledger.LateNews, "?", "'x'")
 			if database == "Postgres" {
 				blob = "BYTEA"
 				ready = append(ready, "SET plan_cache_mode = force_generic_plan", "PREPARE late (TEXT) AS "+strings.ReplaceAll(ledger.LateNews, "?", "$1"))
-				explain = "EXPLAIN EXECUTE late ('x')"
+				late = "EXECUTE late ('x')"
 			} else {
 				ready = nil // nobody analyzes it
 			}
@@ -175,14 +194,65 @@ func TestLateNewsIsLookedUp(t *testing.T) {
 				_, err := books.Rows.Exec(command)
 				must(t, err)
 			}
-			var plan strings.Builder
-			width := 1
-			if database == "SQLite" {
-				width = 4
-			}
-			each(t, books.Rows, explain, width, func(row []any) { fmt.Fprintln(&plan, row[width-1]) })
-			if said := plan.String(); !strings.Contains(said, "inbox_by_provider_payout") || strings.Contains(said, "Seq Scan on inbox") {
+			if said := plan(t, books, late); !strings.Contains(said, "inbox_by_provider_payout") || strings.Contains(said, "Seq Scan on inbox") {
 				t.Errorf("it is found by\n%s", said)
+			}
+			if said := plan(t, books, ledger.Holds); strings.Contains(said, "Seq Scan on inbox") || strings.Contains(said, "SCAN inbox") {
+				t.Errorf("what there is of a payout is found by\n%s", said)
+			}
+		})
+	}
+}
+
+// Whatever is listed or counted of tables that grow for ever is found by an index
+// that does not grow with what nobody asks for.
+func TestListsAreLookedUp(t *testing.T) {
+	key := payout.NewID(payout.KindPayout, "game", "k7")
+	for database, open := range map[string]func(testing.TB, ...func(*ledger.Options)) ledgertest.Books{"SQLite": ledgertest.SQLite, "Postgres": ledgertest.Postgres} {
+		t.Run(database, func(t *testing.T) {
+			books := open(t)
+			commands := []string{
+				"INSERT INTO players (id, caller, created_at) SELECT 'p1', 'game', 1 UNION ALL SELECT 'p2', 'other', 1",
+				`WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 50000)
+				INSERT INTO payouts (id, kind, caller, idempotency_key, player_id, amount_in_minor, currency, merchant_account_id, user_id, payment_source_id, reference, metadata,
+					status, money, failure_reason, attempt, step, due_at, version, created_at, updated_at)
+				SELECT 'id' || n, 'payout', CASE n % 50 WHEN 0 THEN 'other' ELSE 'game' END, 'k' || n, CASE n % 50 WHEN 0 THEN 'p2' ELSE 'p1' END, 1, 'GBP', 'm', 'u', 's', 'r', '{}',
+					CASE n % 1000 WHEN 0 THEN 'failed' WHEN 1 THEN 'pending' ELSE 'executed' END, 'paid', CASE n % 1000 WHEN 0 THEN 'blocked' ELSE '' END,
+					1, 'done', CASE n % 1000 WHEN 1 THEN n END, 1, n, n FROM s`,
+				`INSERT INTO transactions (id, kind, from_account, to_account, amount_in_minor, currency, booked_at, effective_at)
+				SELECT id, 'credit', 'house:funding', 'player:p:available', 1, 'GBP', 1, 1 FROM payouts`,
+				`INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data, next_try_at)
+				SELECT id, caller, id, 1, 'payout.executed', 1, '{}', due_at FROM payouts`,
+			}
+			primary := "sqlite_autoindex_payouts_1"
+			if database == "Postgres" { // SQLite is analyzed by nobody
+				commands, primary = append(commands, "ANALYZE"), "payouts_pkey"
+			}
+			for _, command := range commands {
+				_, err := books.Rows.Exec(command)
+				must(t, err)
+			}
+			for by, f := range map[string]ledger.Filter{
+				"payouts_newest": {}, "payouts_newest ": {Status: payout.StatusExecuted}, "payouts_by_caller": {Caller: "other"}, "payouts_by_caller ": {Caller: "other", Status: payout.StatusExecuted},
+				"payouts_by_player": {PlayerID: "p2"}, "payouts_by_status": {Status: payout.StatusFailed}, "payouts_by_status ": {Status: payout.StatusPending},
+				"payouts_by_reason": {Reason: payout.ReasonBlocked}, primary: {IdempotencyKey: "k7"}, primary[:len(primary)-1]: {Caller: "game", IdempotencyKey: "k7"}, // by its caller and key, where SQLite has an index of them
+			} {
+				var ids []payout.ID
+				if f.IdempotencyKey != "" {
+					ids = append(ids, key)
+				}
+				query, args := ledger.Listing(f, ids...)
+				if said := plan(t, books, query, args...); !strings.Contains(said, strings.TrimSpace(by)) {
+					t.Errorf("%+v: want %s, and it is found by\n%s", f, by, said)
+				}
+			}
+			for by, query := range map[string]string{"payouts_by_status": ledger.NotFinal, "transactions_exposure": ledger.Exposing, "outbox_unsent_by_caller": ledger.Unsent} {
+				if said := plan(t, books, query, 100000); !strings.Contains(said, by) {
+					t.Errorf("want %s, and it is found by\n%s", by, said)
+				}
+			}
+			if items, _, err := books.Payouts(t.Context(), payout.KindPayout, ledger.Filter{IdempotencyKey: "k7"}); err != nil || len(items) != 0 { // its id is not what follows from its key
+				t.Errorf("a forged id is listed by its key: %v, %v", items, err)
 			}
 		})
 	}

@@ -209,12 +209,24 @@ var keeping = group{
 		other := h.accepted(500) // open, for what is refused of an open one
 		lost := h.failed(payout.ReasonInvalidIBAN)
 		h.transactions()
+		unsealed := h.accepted(1)
 		where := " WHERE payout_id = '" + string(id) + "'"
+		begin := func(id payout.ID, n int) string {
+			return fmt.Sprintf("INSERT INTO attempts (payout_id, number, idempotency_key, body, status, created_at) SELECT payout_id, %d, 'forged', body, 'open', 1 FROM attempts WHERE payout_id = '%s'", n, id)
+		}
+		nobodys := "DELETE FROM payouts" // what SQLite refuses by a reference, which is the connection's to switch on
+		if h.dialect() == "postgres" {
+			nobodys = transaction("credit", "nobody", "", 500, "a", "b")
+		}
 		for _, command := range []string{
+			nobodys,
 			"UPDATE transactions SET amount_in_minor = 1" + where,
 			"UPDATE transactions SET from_account = 'house:fees'" + where,
 			"UPDATE transactions SET position = position + 1000" + where,
 			"UPDATE transactions SET position = NULL, hash = NULL" + where,
+			"UPDATE transactions SET position = 1000000 WHERE payout_id = '" + string(unsealed) + "'",
+			"UPDATE transactions SET position = 1, hash = 'x' WHERE payout_id = '" + string(unsealed) + "'", // taken
+			"INSERT INTO transactions (id, kind, from_account, to_account, amount_in_minor, currency, booked_at, effective_at, position) VALUES ('forged', 'credit', 'a', 'b', 1, 'GBP', 1, 1, 1000000)",
 			"DELETE FROM transactions" + where,
 			"UPDATE evidence SET provider_status = 'failed'" + where,
 			"UPDATE evidence SET stored_at = stored_at" + where,
@@ -230,6 +242,8 @@ var keeping = group{
 			"UPDATE attempts SET provider_payout_id = NULL" + where,
 			"UPDATE attempts SET closed_at = NULL" + where,
 			"DELETE FROM attempts" + where,
+			// An attempt beside one that is open, after one that never was, and before the first.
+			begin(other, 2), begin(lost, 3), begin(other, 0), begin(other, 1),
 			"UPDATE payouts SET amount_in_minor = 1 WHERE id = '" + string(other) + "'",
 			"UPDATE payouts SET player_id = 'x' WHERE id = '" + string(other) + "'",
 			"UPDATE payouts SET reference = 'x' WHERE id = '" + string(other) + "'",
@@ -261,7 +275,11 @@ var keeping = group{
 			}
 		}
 		h.stands(id, payout.StatusExecuted, payout.MoneyPaid, payout.StepDone)
-		h.owes(0, 1500, 0)
+		h.owes(0, 1501, 0)
+		tx, err := h.Rows.BeginTx(h.ctx, nil)
+		h.must(err)
+		_, err = tx.ExecContext(h.ctx, begin(lost, 2))
+		h.must(errors.Join(err, tx.Rollback())) // what follows one that is closed is not refused
 	},
 	"what no step changes, nobody changes": func(h house) {
 		id := h.underway()
