@@ -148,6 +148,11 @@ func (b *bench) metered(ctx context.Context, n int, one func(context.Context, in
 // many runs n transactions by several hands and answers with how many a second
 // that was.
 func many(ctx context.Context, n int, one func(context.Context, int) error) (float64, error) {
+	return by(ctx, hands, n, one)
+}
+
+// by is many with so many hands.
+func by(ctx context.Context, hands, n int, one func(context.Context, int) error) (float64, error) {
 	var next atomic.Int64
 	errs := make([]error, hands)
 	var all sync.WaitGroup

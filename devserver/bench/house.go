@@ -125,11 +125,16 @@ func (b *bench) join(ctx context.Context, h *house, program string) error {
 	for name, value := range h.env {
 		environment = append(environment, name+"="+value)
 	}
-	var args []string
-	if program == "starter" {
+	path, args := filepath.Join(b.bin, program), []string(nil)
+	switch program {
+	case "starter":
 		args = []string{"serve"}
+	case "gateway":
+		// From the bench's own file, in which its limit is measured: by where a linker
+		// put the code, a verification took 1.2 or 2.2 ms on an AMD EPYC.
+		path, args = b.self, []string{"gateway"}
 	}
-	p, err := launch(ctx, h.dir, fmt.Sprintf("%s-%d", program, len(h.programs)), environment, filepath.Join(b.bin, program), args...)
+	p, err := launch(ctx, h.dir, fmt.Sprintf("%s-%d", program, len(h.programs)), environment, path, args...)
 	if err != nil {
 		return err
 	}
@@ -234,31 +239,44 @@ func (h *house) awaitExecuted(ctx context.Context, id string) error {
 // small beside it, and latencies are read from the rows' own times.
 const watchEvery = 20 * time.Millisecond
 
-// watch looks in the books which payouts are executed: the cheapest way to
-// know, and the row is what counts.
+// watch looks in the books which payouts are executed: those of the newest
+// transactions that are a settle. Their ids begin with the time, so that a look reads
+// what the last seconds brought; to ask by the payouts' own ids took the database as
+// long as a fifth of what a payout does. Who had to wait between id and commit is
+// found by a longer look, now and then.
 func (h *house) watch(ctx context.Context) {
-	for pause(ctx, watchEvery); ctx.Err() == nil; pause(ctx, watchEvery) {
+	const back, farBack, farEach = time.Second, 30 * time.Second, 50
+	for n := 0; ctx.Err() == nil; n++ {
+		pause(ctx, watchEvery)
 		h.mu.Lock()
-		ids := make([]any, 0, len(h.waiting))
-		for id := range h.waiting {
-			ids = append(ids, id)
-		}
+		none := len(h.waiting) == 0
 		h.mu.Unlock()
-		if len(ids) == 0 {
+		if none {
 			continue
 		}
-		// By its money, which no index is by: by its status, SQLite reads all that are executed.
-		executed, err := h.books.texts(ctx, "SELECT id FROM payouts WHERE money = 'paid' AND id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+		since := time.Now().Add(-back)
+		if n%farEach == 0 {
+			since = time.Now().Add(-farBack)
+		}
+		settled, err := h.books.texts(ctx, "SELECT payout_id FROM transactions WHERE id > ? AND kind = 'settle'", idsFrom(since))
 		if err != nil {
 			continue // it is looked at again
 		}
 		h.mu.Lock()
-		for _, id := range executed {
-			close(h.waiting[id])
-			delete(h.waiting, id)
+		for _, id := range settled {
+			if over, there := h.waiting[id]; there {
+				close(over)
+				delete(h.waiting, id)
+			}
 		}
 		h.mu.Unlock()
 	}
+}
+
+// idsFrom is below every version 7 UUID of that moment or later.
+func idsFrom(at time.Time) string {
+	millis := fmt.Sprintf("%012x", at.UnixMilli())
+	return millis[:8] + "-" + millis[8:]
 }
 
 // texts reads a query of one column.

@@ -104,8 +104,8 @@ func (r *rows) times(ctx context.Context, ids func(func(string) bool)) (executed
 		for i, id := range chunk {
 			args[i] = id
 		}
-		found, err := r.read(ctx, "outbox", `SELECT o.subject_id, o.occurred_at, (SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = o.subject_id)
-			FROM outbox o WHERE o.type = 'payout.executed' AND o.subject_id IN (?`+strings.Repeat(", ?", len(chunk)-1)+")", args...)
+		found, err := r.read(ctx, "transactions", `SELECT t.payout_id, t.booked_at, (SELECT MIN(i.received_at) FROM inbox i WHERE i.payout_id = t.payout_id)
+			FROM transactions t WHERE t.slot = 'outcome' AND t.payout_id IN (?`+strings.Repeat(", ?", len(chunk)-1)+")", args...)
 		if err != nil {
 			return nil, nil, err
 		}

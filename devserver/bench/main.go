@@ -24,6 +24,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"payouts/internal/cli"
 )
 
 func main() {
@@ -43,6 +45,12 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	}
 	if len(args) > 0 && args[0] == "bare" {
 		return runBare(ctx, args[1:], in, out)
+	}
+	if len(args) > 0 && args[0] == "gateway" {
+		if code := cli.Gateway(ctx, args[1:], cli.Terminal{Getenv: os.Getenv, Out: out, Err: os.Stderr}); code != 0 {
+			return fmt.Errorf("the gateway ended with code %d", code)
+		}
+		return nil
 	}
 	b := &bench{out: out, began: time.Now()}
 	if err := b.flags(args); err != nil {
