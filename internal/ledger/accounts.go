@@ -90,15 +90,15 @@ func (t tx) own(ctx context.Context, player, caller string, create bool) (known 
 }
 
 // takeKey takes a caller's key for what the request makes, id, before anything else
-// is looked at: of two requests with one key the second waits here until the first
-// ends. Else both would find the key free, and the second, once the first took the
-// money, would be told that the balance is too low for what was accepted. A
-// transaction that is given up gives the key back. Where it was taken before, the
-// answer is the id it was taken for, or *payout.KeyConflict when that request was
-// another.
+// is looked at. A transaction that is given up gives the key back. Where it was taken
+// before, the answer is the id it was taken for, or *payout.KeyConflict when that
+// request was another.
 func (t tx) takeKey(ctx context.Context, caller, endpoint, key string, request any, id string) (before string, err error) {
 	text, err := json.Marshal(request)
 	if err != nil {
+		return "", err
+	}
+	if err := t.lockKey(ctx, caller, endpoint, key); err != nil {
 		return "", err
 	}
 	n, err := t.exec(ctx, `INSERT INTO idempotency_keys (caller, endpoint, key, request, result_id, created_at) VALUES (?, ?, ?, ?, ?, ?)
@@ -106,24 +106,47 @@ func (t tx) takeKey(ctx context.Context, caller, endpoint, key string, request a
 	if err != nil || n == 1 {
 		return "", err
 	}
-	var was string
-	if err := t.row(ctx, "SELECT request, result_id FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key).Scan(&was, &before); err != nil {
-		return "", err
-	}
-	if field := difference([]byte(was), text); field != "" {
-		return "", &payout.KeyConflict{Field: field}
-	}
-	return before, nil
+	return t.taken(ctx, caller, endpoint, key, text)
 }
 
-// takenKey is takeKey for who only wants to know, once nobody is at that key any
-// more: it answers with "" for a key that nobody took, and leaves it so.
+// takenKey is takeKey for who only wants to know: "" for a key that nobody took.
 func (t tx) takenKey(ctx context.Context, caller, endpoint, key string, request any) (before string, err error) {
-	before, err = t.takeKey(ctx, caller, endpoint, key, request, "")
-	if err == nil && before == "" {
-		err = t.write(ctx, "DELETE FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key)
+	text, err := json.Marshal(request)
+	if err != nil {
+		return "", err
+	}
+	if err := t.lockKey(ctx, caller, endpoint, key); err != nil {
+		return "", err
+	}
+	before, err = t.taken(ctx, caller, endpoint, key, text)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
 	}
 	return before, err
+}
+
+// lockKey has the second of two with one key wait for the first to end. Else both
+// would find it free, and the second, once the first took the money, would be told
+// that the balance is too low for what was accepted; and who only asks would be told
+// that nothing was accepted of what just is. SQLite's transactions come one after
+// another anyway.
+func (t tx) lockKey(ctx context.Context, caller, endpoint, key string) error {
+	if t.d.name != "postgres" {
+		return nil
+	}
+	return t.write(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", caller+"\n"+endpoint+"\n"+key)
+}
+
+// taken is what a key was taken for.
+func (t tx) taken(ctx context.Context, caller, endpoint, key string, request []byte) (id string, err error) {
+	var before string
+	if err := t.row(ctx, "SELECT request, result_id FROM idempotency_keys WHERE caller = ? AND endpoint = ? AND key = ?", caller, endpoint, key).Scan(&before, &id); err != nil {
+		return "", err
+	}
+	if field := difference([]byte(before), request); field != "" {
+		return "", &payout.KeyConflict{Field: field}
+	}
+	return id, nil
 }
 
 // Credit adds winnings to what a player has available.

@@ -11,8 +11,8 @@ import (
 // lists the violations, one name a row.
 var laws = []struct{ id, statement, query string }{
 	{"balances_are_sums", "every stored balance is the sum of its transactions", `
-		WITH sums AS (SELECT account, currency, SUM(amount) AS total FROM (SELECT to_account AS account, currency, amount_in_minor AS amount FROM transactions
-			UNION ALL SELECT from_account, currency, -amount_in_minor FROM transactions) moved GROUP BY account, currency)
+		WITH sums AS (SELECT account, currency, SUM(amount) AS total FROM (SELECT to_account AS account, currency, amount_in_minor AS amount FROM transactions WHERE to_account LIKE 'player:%'
+			UNION ALL SELECT from_account, currency, -amount_in_minor FROM transactions WHERE from_account LIKE 'player:%') moved GROUP BY account, currency)
 		SELECT b.player_id || ' ' || b.currency FROM balances b` + sum("available") + sum("held") + sum("frozen") + `
 		WHERE b.available <> COALESCE(available.total, 0) OR b.held <> COALESCE(held.total, 0) OR b.frozen <> COALESCE(frozen.total, 0)`},
 	{"held_is_open_payouts", "what is held of a player is the sum of the payouts whose money is held", `
@@ -41,6 +41,11 @@ var laws = []struct{ id, statement, query string }{
 	{"executed_attempts_are_booked", "once a payout's money moved, every executed attempt is its settle or an exposure", `
 		SELECT a.payout_id FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.status = 'executed' AND p.money <> 'held'
 		AND NOT EXISTS (SELECT 1 FROM transactions t WHERE t.payout_id = a.payout_id AND t.attempt = a.number AND t.kind IN ('settle', 'expose'))`},
+	{"requests_are_remembered", "every payout is what its caller's key was taken for", `
+		SELECT p.id FROM payouts p LEFT JOIN idempotency_keys k ON k.caller = p.caller AND k.endpoint = CASE p.kind WHEN 'refund' THEN 'refunds' ELSE 'payouts' END AND k.key = p.idempotency_key
+		WHERE COALESCE(k.result_id, '') <> p.id`},
+	{"lines_have_payouts", "every line of a timeline is a payout's", `
+		SELECT t.payout_id FROM timeline t LEFT JOIN payouts p ON p.id = t.payout_id WHERE p.id IS NULL`},
 	{"versions_are_dense", "a payout has one event for each of its versions", `
 		SELECT p.id FROM payouts p LEFT JOIN (SELECT subject_id, COUNT(*) AS events FROM outbox GROUP BY subject_id) told ON told.subject_id = p.id
 		WHERE p.version <> COALESCE(told.events, 0)`},

@@ -279,12 +279,12 @@ func (d dialect) sql(query string) string {
 // forUpdate locks the rows a query reads. SQLite's transactions hold the
 // write lock already. NO KEY, so that rows that only refer to the locked one,
 // such as a piece of news, do not wait for it: waiting for each other's keys
-// and rows they would lock one another out.
-func (d dialect) forUpdate() string {
-	if d.name == "postgres" {
-		return " FOR NO KEY UPDATE"
+// and rows they would lock one another out. of is whose rows, where several tables are read.
+func (d dialect) forUpdate(of ...string) string {
+	if d.name != "postgres" {
+		return ""
 	}
-	return ""
+	return " FOR NO KEY UPDATE" + strings.Join(append([]string{""}, of...), " OF ")
 }
 
 // skipLocked is forUpdate for a list of work: rows that another process is at
@@ -326,6 +326,7 @@ type talk interface {
 	exec(ctx context.Context, query string, args []any) (rows int64, err error)
 	later(ctx context.Context, query string, args []any) error            // in its turn, before the answer to anything that follows
 	must(ctx context.Context, none error, query string, args []any) error // later, and the commit does not happen unless it changes one row
+	answer(ctx context.Context, q question) error                         // later, and its rows are taken when they come: with the commit at the latest
 	row(ctx context.Context, query string, args []any) scanned
 	rows(ctx context.Context, query string, args []any) (cursor, error)
 	ask(ctx context.Context, questions []question) error
@@ -375,6 +376,13 @@ func (t tx) write(ctx context.Context, query string, args ...any) error {
 // must is write for what changes exactly one row. Where it does not, the error is none.
 func (t tx) must(ctx context.Context, none error, query string, args ...any) error {
 	return t.talk.must(ctx, none, t.d.sql(query), args)
+}
+
+// answer is write for what says something that nothing else in the transaction
+// hangs on: it may only be known once that is committed, so taking it must not fail.
+func (t tx) answer(ctx context.Context, q question) error {
+	q.query = t.d.sql(q.query)
+	return t.talk.answer(ctx, q)
 }
 
 func (t tx) row(ctx context.Context, query string, args ...any) scanned {

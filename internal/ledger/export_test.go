@@ -47,6 +47,10 @@ func (t Talk) Exec(ctx context.Context, query string, args ...any) (int64, error
 
 func (t Talk) Ahead(query string, args ...any) { t.t.ahead(query, args...) }
 
+func (t Talk) Answer(ctx context.Context, query string, into *string, args ...any) error {
+	return t.t.answer(ctx, question{query, args, func(from scanned) error { return from.Scan(into) }})
+}
+
 func (t Talk) Ask(ctx context.Context, query string, args ...any) (n int, err error) {
 	err = t.t.ask(ctx, question{query, args, func(from scanned) error { return from.Scan(&n) }})
 	return n, err

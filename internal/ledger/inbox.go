@@ -24,66 +24,81 @@ func (l *Ledger) StoreNews(ctx context.Context, n payout.News) (s payout.Stored,
 	err = l.inTx(ctx, "store news", func(t tx) error {
 		s = payout.Stored{}
 		id := uuid.Must(uuid.NewV7()).String()
-		if s.PayoutID, s.Kind, n.Attempt, err = t.owner(ctx, n); err != nil {
+		its, err := t.owner(ctx, n)
+		if err != nil {
 			return err
 		}
+		s.PayoutID, s.Kind = its.id, its.kind
 		var payoutID any
 		if s.PayoutID != "" {
 			payoutID = string(s.PayoutID)
 		}
+		wakes := s.PayoutID != "" && n.Source == nil
 		key, sealed := l.seal.seal("inbox/"+id, n.Body)
-		var status payout.Status
-		var unread bool
-		// The payout first, as the steps lock them. One that is reading just now may
-		// have listed the inbox without this row, and clears the flag when it commits.
-		if err := t.ask(ctx, question{"SELECT status, unread FROM payouts WHERE id = ?" + t.d.forUpdate(), []any{string(s.PayoutID)}, func(from scanned) error {
-			return from.Scan(&status, &unread)
-		}}, question{`INSERT INTO inbox (id, event_id, digest, type, provider_payout_id, claimed_payout_id, payout_id, attempt, claimed_status, failure_reason,
+		row := question{`INSERT INTO inbox (id, event_id, digest, type, provider_payout_id, claimed_payout_id, payout_id, attempt, claimed_status, failure_reason,
 			signed_at, signature, received_at, seal_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (event_id, digest) DO UPDATE SET repeats = inbox.repeats + 1 RETURNING id`,
-			[]any{id, n.EventID, hex.EncodeToString(digest[:]), n.Type, n.ProviderID, string(n.PayoutID), payoutID, n.Attempt, n.Status, string(n.Reason),
-				n.Timestamp, n.Signature, stored(t.now), key, sealed}, func(from scanned) error { return from.Scan(&s.InboxID) }}); err != nil {
+			[]any{id, n.EventID, hex.EncodeToString(digest[:]), n.Type, n.ProviderID, string(n.PayoutID), payoutID, its.attempt, n.Status, string(n.Reason),
+				n.Timestamp, n.Signature, stored(t.now), key, sealed}, func(from scanned) error {
+				err := from.Scan(&s.InboxID)
+				if s.Repeat = s.InboxID != id; wakes && !s.Repeat {
+					s.Late, s.Wake = its.status.Final(), !its.unread
+				}
+				return err
+			}}
+		if wakes {
+			if err := t.answer(ctx, row); err != nil || its.unread {
+				return err
+			}
+			// Not by a repeat, under whose id there is no row.
+			return t.write(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ? AND EXISTS (SELECT 1 FROM inbox WHERE inbox.id = ?)", stored(t.now), string(s.PayoutID), id)
+		}
+		if err := t.ask(ctx, row); err != nil || s.Repeat {
 			return err
 		}
-		if s.Repeat = s.InboxID != id; s.Repeat {
-			return nil
-		}
-		if n.Source != nil {
+		switch {
+		case n.Source != nil:
 			return t.learnSource(ctx, id, *n.Source)
-		}
-		if n.ProviderID == "" && n.PayoutID == "" {
+		case n.ProviderID == "" && n.PayoutID == "":
 			return t.learnt(ctx, id, "about no payout or refund")
 		}
-		if s.PayoutID == "" {
-			return nil
-		}
-		if s.Late, s.Wake = status.Final(), !unread; unread {
-			return nil
-		}
-		return t.write(ctx, "UPDATE payouts SET unread = 1, woken_at = ? WHERE id = ?", stored(t.now), string(s.PayoutID))
+		return nil
 	})
 	return s, err
 }
 
-// owner finds whose news it is.
-func (t tx) owner(ctx context.Context, n payout.News) (id payout.ID, kind payout.Kind, attempt int, err error) {
+// owned is the attempt that news is about, and its payout as it is now.
+type owned struct {
+	id      payout.ID
+	kind    payout.Kind
+	status  payout.Status
+	unread  bool
+	attempt int
+}
+
+// owner finds whose news it is, and locks that payout, as the steps do, before the
+// news is stored: one that is reading just now may have listed the inbox without
+// it, and clears the flag when it commits.
+func (t tx) owner(ctx context.Context, n payout.News) (its owned, err error) {
+	its.attempt = n.Attempt
 	if n.ProviderID == "" && n.PayoutID == "" {
-		return "", "", 0, nil
+		return owned{}, nil
 	}
-	err = t.row(ctx, "SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = ?", n.ProviderID).Scan(&id, &kind, &attempt)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return id, kind, attempt, err
+	for _, by := range []struct {
+		where string
+		args  []any
+	}{
+		{"a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.provider_payout_id = ?", []any{n.ProviderID}},
+		{"d.attempt FROM doubles d JOIN payouts p ON p.id = d.payout_id WHERE d.provider_payout_id = ?", []any{n.ProviderID}},
+		// An event that overtook the create's answer names us in its metadata.
+		{"a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.payout_id = ? AND a.number = ?", []any{string(n.PayoutID), n.Attempt}},
+	} {
+		err = t.row(ctx, "SELECT p.id, p.kind, p.status, p.unread, "+by.where+t.d.forUpdate("p"), by.args...).Scan(&its.id, &its.kind, &its.status, &its.unread, &its.attempt)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return its, err
+		}
 	}
-	err = t.row(ctx, "SELECT p.id, p.kind, d.attempt FROM doubles d JOIN payouts p ON p.id = d.payout_id WHERE d.provider_payout_id = ?", n.ProviderID).Scan(&id, &kind, &attempt)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return id, kind, attempt, err
-	}
-	// An event that overtook the create's answer names us in its metadata.
-	err = t.row(ctx, "SELECT p.id, p.kind, a.number FROM attempts a JOIN payouts p ON p.id = a.payout_id WHERE a.payout_id = ? AND a.number = ?", string(n.PayoutID), n.Attempt).Scan(&id, &kind, &attempt)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", "", n.Attempt, nil
-	}
-	return id, kind, attempt, err
+	return its, nil
 }
 
 // learnSource binds the account of a settled pay-in to the player whom the

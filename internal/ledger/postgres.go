@@ -25,6 +25,7 @@ type pipeline struct {
 	conn    *sql.Conn
 	waiting *pgx.Batch
 	musts   map[int]error    // by the place among what waits: the error, unless it changes one row
+	readers map[int]question // likewise: whose rows are taken when they come
 	unmet   error            // of the first that had to change one row and did not: nothing is committed any more
 	soon    []question       // asked ahead, to be sent with the next question
 	known   map[string]*kept // their answers, while nothing is changed
@@ -39,7 +40,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, musts: map[int]error{}, known: map[string]*kept{}}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, musts: map[int]error{}, readers: map[int]question{}, known: map[string]*kept{}}
 	p.waiting.Queue("BEGIN")
 	return p, nil
 }
@@ -47,7 +48,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 // send sends all that waits, and behind it questions, whose answers are read by
 // answered.
 func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
-	batch, before, musts := p.waiting, p.waiting.Len(), p.musts
+	batch, before, musts, readers := p.waiting, p.waiting.Len(), p.musts, p.readers
 	for _, q := range questions {
 		if !strings.HasPrefix(q.query, "SELECT ") { // it changes something, and what RETURNING says is its answer
 			clear(p.known)
@@ -58,11 +59,18 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 	for _, q := range soon {
 		batch.Queue(q.query, q.args...)
 	}
-	p.waiting, p.musts, p.soon, p.open = &pgx.Batch{}, map[int]error{}, nil, true
+	p.waiting, p.musts, p.readers, p.soon, p.open = &pgx.Batch{}, map[int]error{}, map[int]question{}, nil, true
 	return p.conn.Raw(func(connection any) error {
 		results := connection.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
 		var err error
 		for n := 0; n < before && err == nil; n++ {
+			if q, reads := readers[n]; reads {
+				answer := &kept{}
+				if err = answer.read(results); err == nil {
+					err = each(answer, nil, q.row)
+				}
+				continue
+			}
 			if _, err = results.Exec(); musts[n] != nil && isUnmet(err) {
 				err, p.unmet = musts[n], musts[n]
 			}
@@ -91,8 +99,8 @@ func (p *pipeline) ahead(query string, args []any) {
 	p.soon = append(p.soon, question{query: query, args: args})
 }
 
-// answer is what was asked ahead and is still true; nil for none.
-func (p *pipeline) answer(query string, args []any) *kept {
+// answered is what was asked ahead and is still true; nil for none.
+func (p *pipeline) answered(query string, args []any) *kept {
 	if len(p.known) == 0 {
 		return nil
 	}
@@ -118,6 +126,13 @@ func (p *pipeline) later(_ context.Context, query string, args []any) error {
 	return nil
 }
 
+func (p *pipeline) answer(_ context.Context, q question) error {
+	clear(p.known)
+	p.readers[p.waiting.Len()] = q
+	p.waiting.Queue(q.query, q.args...)
+	return nil
+}
+
 // must lets the database itself say no, so that the commit can leave on the same
 // journey: where not exactly one row changes, it divides by zero.
 func (p *pipeline) must(ctx context.Context, none error, query string, args []any) error {
@@ -133,7 +148,7 @@ func isUnmet(err error) bool {
 
 // row asks when it is scanned.
 func (p *pipeline) row(ctx context.Context, query string, args []any) scanned {
-	if answer := p.answer(query, args); answer != nil {
+	if answer := p.answered(query, args); answer != nil {
 		return answer
 	}
 	return asked(func(to []any) error {
@@ -147,7 +162,7 @@ func (a asked) Scan(to ...any) error { return a(to) }
 
 // rows takes all rows at once: what follows has the connection for itself.
 func (p *pipeline) rows(ctx context.Context, query string, args []any) (cursor, error) {
-	if answer := p.answer(query, args); answer != nil {
+	if answer := p.answered(query, args); answer != nil {
 		return answer, nil
 	}
 	k := &kept{}

@@ -460,7 +460,7 @@ func (r *row) ownNews(ctx context.Context, a attempt) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	r.holds.unread = true
+	r.holds.unread, r.holds.read = true, true // some of it may have been dismissed
 	return r.t.closeCase(ctx, payout.CaseUnmatchedEvent, a.providerID)
 }
 

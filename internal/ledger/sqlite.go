@@ -153,6 +153,8 @@ func (c *compiled) ask(ctx context.Context, questions []question) error {
 	return nil
 }
 
+func (c *compiled) answer(ctx context.Context, q question) error { return c.ask(ctx, []question{q}) }
+
 func (*compiled) ahead(string, []any) {} // there is no journey
 
 func (c *compiled) commit(ctx context.Context) error {

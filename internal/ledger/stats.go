@@ -25,7 +25,7 @@ type Stats struct {
 	Unmatched Waiting   // events that nobody owns
 	LastNews  time.Time // when the newest event was stored; zero: none ever
 	Unread    Waiting   // events of a payout that no step has read
-	Unsent    Waiting   // events to the backend, neither delivered nor given up; counted up to unsentMost
+	Unsent    Waiting   // events to the backend, neither delivered nor given up; counted up to unsentMost of each caller
 	Unsealed  Waiting   // transactions without a position
 
 	Transactions int64 // with a position: all of them, but for Unsealed
@@ -68,8 +68,8 @@ const notFinal = "p.status <> 'executed' AND p.status IN ('accepted', 'pending',
 // exposing selects transactions by the index on the house's exposure.
 const exposing = "from_account = 'house:exposure' OR to_account = 'house:exposure'"
 
-// unsent selects events by the index of those that are neither delivered nor given up.
-const unsent = "next_try_at IS NOT NULL ORDER BY caller, next_try_at LIMIT ?"
+// unsent selects a caller's events by the index of those that are neither delivered nor given up.
+const unsent = "caller = ? AND next_try_at IS NOT NULL ORDER BY next_try_at LIMIT ?"
 
 // Stats reads what is open, outside of transactions. Its cost grows with what
 // is open, not with what the books hold.
@@ -181,14 +181,33 @@ func (l *Ledger) statsWaiting(ctx context.Context, s *Stats) error {
 		{&s.Unmatched, "SELECT COUNT(CASE WHEN payout_id IS NULL THEN 1 END), COALESCE(MIN(CASE WHEN payout_id IS NULL THEN received_at END), 0) FROM inbox WHERE applied_at IS NULL", nil},
 		{&s.Unread, "SELECT COUNT(payout_id), COALESCE(MIN(CASE WHEN payout_id IS NOT NULL THEN received_at END), 0) FROM inbox WHERE applied_at IS NULL", nil},
 		{&s.Unsealed, "SELECT COUNT(*), COALESCE(MIN(booked_at), 0) FROM transactions WHERE position IS NULL", nil},
-		// Events of a caller without a target are kept for ever, so this one has a bound.
-		{&s.Unsent, "SELECT COUNT(*), COALESCE(MIN(occurred_at), 0) FROM (SELECT occurred_at FROM outbox WHERE " + unsent + ") unsent", []any{unsentMost}},
 	} {
 		var oldest int64
 		if err := l.read.QueryRowContext(ctx, l.d.sql(q.query), q.args...).Scan(&q.into.Count, &oldest); err != nil {
 			return err
 		}
 		q.into.Oldest = moment(oldest)
+	}
+	return l.statsUnsent(ctx, s)
+}
+
+// statsUnsent counts each caller's events up to a bound: those of a caller without
+// a target are kept for ever.
+func (l *Ledger) statsUnsent(ctx context.Context, s *Stats) error {
+	callers, err := l.EventCallers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, caller := range callers {
+		var count int
+		var since int64
+		if err := l.read.QueryRowContext(ctx, l.d.sql("SELECT COUNT(*), COALESCE(MIN(occurred_at), 0) FROM (SELECT occurred_at FROM outbox WHERE "+unsent+") unsent"), caller, unsentMost).Scan(&count, &since); err != nil {
+			return err
+		}
+		s.Unsent.Count += count
+		if oldest := moment(since); count > 0 && (s.Unsent.Oldest.IsZero() || oldest.Before(s.Unsent.Oldest)) {
+			s.Unsent.Oldest = oldest
+		}
 	}
 	return nil
 }

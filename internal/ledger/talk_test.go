@@ -87,6 +87,20 @@ func TestTransactionsKeepTheirWord(t *testing.T) {
 			}
 			return err
 		}},
+		"an answer given ahead is none after what has an answer later": {players: 1, do: func(ctx context.Context, t ledger.Talk) error {
+			t.Ahead(allPlayers)
+			_, err := t.Int(ctx, noPlayer, "a")
+			named := ""
+			err = errors.Join(err, t.Answer(ctx, addPlayer+" RETURNING id", &named, "a", "game", 1))
+			if n, asked := t.Int(ctx, allPlayers); n != 1 || named != "a" || asked != nil {
+				err = errors.Join(err, asked, errors.New("the answer is from before the write, or did not come in its turn"))
+			}
+			return err
+		}},
+		"what fails and has an answer takes the commit with it": {fails: true, do: func(ctx context.Context, t ledger.Talk) error {
+			named := ""
+			return t.Answer(ctx, addPlayer+" RETURNING id", &named, "b", nil, 1)
+		}},
 		"an answer given ahead is the one": {players: 1, do: func(ctx context.Context, t ledger.Talk) error {
 			err := t.Write(ctx, addPlayer, "a", "game", 1)
 			t.Ahead(noPlayer, "a")
@@ -136,6 +150,21 @@ func TestSwallowedErrorIsNoCommit(t *testing.T) {
 	})
 	if err == nil {
 		t.Error("a transaction that failed says that it committed")
+	}
+}
+
+// What nothing else hangs on is known once the transaction is committed.
+func TestAnswersComeWithTheCommit(t *testing.T) {
+	for database, open := range map[string]func(testing.TB, ...func(*ledger.Options)) ledgertest.Books{"SQLite": ledgertest.SQLite, "Postgres": ledgertest.Postgres} {
+		t.Run(database, func(t *testing.T) {
+			var first, second string
+			if err := ledger.Within(t.Context(), open(t).Ledger.(*ledger.Ledger), func(talk ledger.Talk) error {
+				return errors.Join(talk.Answer(t.Context(), addPlayer+" RETURNING id", &first, "a", "game", 1), talk.Write(t.Context(), renamePlayer, "other", "a"),
+					talk.Answer(t.Context(), "UPDATE players SET created_at = 2 WHERE id = ? RETURNING caller", &second, "a"))
+			}); err != nil || first != "a" || second != "other" {
+				t.Errorf("answered with %q and %q, %v", first, second, err)
+			}
+		})
 	}
 }
 
@@ -247,7 +276,7 @@ func TestListsAreLookedUp(t *testing.T) {
 				}
 			}
 			for by, query := range map[string]string{"payouts_by_status": ledger.NotFinal, "transactions_exposure": ledger.Exposing, "outbox_unsent_by_caller": ledger.Unsent} {
-				if said := plan(t, books, query, 100000); !strings.Contains(said, by) {
+				if said := plan(t, books, query, "game", 100000); !strings.Contains(said, by) {
 					t.Errorf("want %s, and it is found by\n%s", by, said)
 				}
 			}

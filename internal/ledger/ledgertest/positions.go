@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +13,7 @@ import (
 )
 
 // tampers are the cases that break the books on purpose.
-var tampers = map[string]bool{"what was changed is found": true, "what was taken out is found": true, "a balance that was changed is found": true}
+var tampers = map[string]bool{"what was changed is found": true, "what was taken out is found": true, "what was put under or taken from a payout is found": true, "a balance that was changed is found": true}
 
 // tampered does to the rows what no program of ours may: triggers off first.
 func (h house) tampered(table, trigger, command string) {
@@ -157,6 +158,34 @@ var sealing = group{
 		if broken := h.broken(); broken != "balances_are_sums positions_are_chained" {
 			h.Fatalf("found %q", broken)
 		}
+	},
+	"what was put under or taken from a payout is found": func(h house) {
+		if h.Rows == nil {
+			h.Skip("these books have no rows to tamper with")
+		}
+		id := h.accepted(1000)
+		for law, command := range map[string]string{
+			"requests_are_remembered": "UPDATE idempotency_keys SET result_id = 'x' WHERE result_id = '" + string(id) + "'",
+			"versions_are_dense":      "INSERT INTO outbox (id, caller, subject_id, version, type, occurred_at, data) SELECT 'forged', caller, subject_id, 7, type, occurred_at, data FROM outbox",
+			"lines_have_payouts":      "INSERT INTO timeline (payout_id, number, at, status, what) VALUES ('nobody', 1, 1, 'accepted', 'forged')",
+		} {
+			tx, err := h.Rows.BeginTx(h.ctx, nil)
+			h.must(err)
+			_, err = tx.ExecContext(h.ctx, command)
+			h.must(errors.Join(err, tx.Commit()))
+			if broken := h.broken(); !slices.Contains(strings.Fields(broken), law) {
+				h.Errorf("%s: found %q", command, broken)
+			}
+		}
+	},
+	"sums of the house may be more than a number holds": func(h house) {
+		for i := range 3 {
+			m := credit(fmt.Sprint(i), math.MaxInt64/2)
+			m.PlayerID = fmt.Sprint("rich-", i)
+			_, _, err := h.Credit(h.ctx, m)
+			h.must(err)
+		}
+		h.Lawful(h.TB)
 	},
 	"a balance that was changed is found": func(h house) {
 		id := h.accepted(1000)
