@@ -103,6 +103,12 @@ var All = []Mistake{
 		Is:   "			if true {\n				a.askedAt",
 		Pkg:  "./internal/ledger", Test: "TestSQLite/steps/any_earlier_attempt_that_is_not_failed_parks",
 	}, {
+		Name: "money moves while news lies unread",
+		File: "internal/ledger/row.go",
+		Was:  "	if !r.holds.unread {\n		return 0, nil\n",
+		Is:   "	if true {\n		return 0, nil\n",
+		Pkg:  "./internal/ledger", Test: "TestSQLite/doubt/unread_news_stops_(a_release|the_next_attempt)",
+	}, {
 		Name: "settle and release both possible",
 		File: "internal/ledger/steps.go",
 		Was:  "kind: kind, payoutID: r.id, attempt: a.number, slot: \"outcome\",",
