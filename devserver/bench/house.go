@@ -258,7 +258,8 @@ func (h *house) watch(ctx context.Context) {
 		if n%farEach == 0 {
 			since = time.Now().Add(-farBack)
 		}
-		settled, err := h.books.texts(ctx, "SELECT payout_id FROM transactions WHERE id > ? AND kind = 'settle'", idsFrom(since))
+		settled, err := h.books.texts(ctx, "SELECT payout_id FROM transactions WHERE id > ? AND id < ? AND kind = 'settle'",
+			idsFrom(since), idsFrom(time.Now().Add(time.Minute))) // the ids of copies are anywhere
 		if err != nil {
 			continue // it is looked at again
 		}
