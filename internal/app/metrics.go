@@ -270,7 +270,7 @@ var (
 	booksBrake         = books("brake_shut", "1 while the provider does not let us in and nobody asks it.")
 	booksDrift         = books("drift_total", "Times the provider said a value that this build does not list, by field.", "field")
 	booksDriftValues   = books("drift_values_total", "The same by value, for the most frequent 20.", "field", "value")
-	booksUnsent        = books("outbox_unsent", "Events to backends that are neither delivered nor given up, counted up to 100000.")
+	booksUnsent        = books("outbox_unsent", "Events to backends that are neither delivered nor given up, counted up to 100000 of each caller.")
 	booksUnsentAge     = books("outbox_oldest_seconds", "Age of the oldest of them; 0: none.")
 	booksTransactions  = books("ledger_transactions_total", "Transactions of the ledger that have their position.")
 	booksUnsealed      = books("ledger_unsealed", "Transactions of the ledger that wait for their position.")

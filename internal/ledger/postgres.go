@@ -24,12 +24,17 @@ import (
 type pipeline struct {
 	conn    *sql.Conn
 	waiting *pgx.Batch
-	musts   map[int]error    // by the place among what waits: the error, unless it changes one row
-	readers map[int]question // likewise: whose rows are taken when they come
+	matters map[int]result   // by the place among what waits, where its result matters
 	unmet   error            // of the first that had to change one row and did not: nothing is committed any more
 	soon    []question       // asked ahead, to be sent with the next question
 	known   map[string]*kept // their answers, while nothing is changed
 	open    bool             // something was sent and nothing committed
+}
+
+// result is what comes of a statement that waited, and whom it is for.
+type result struct {
+	none error               // of must: unless it changes one row
+	row  func(scanned) error // of answer: takes each row
 }
 
 // rollbackWithin bounds the farewell of a transaction whose context may be over.
@@ -40,7 +45,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, musts: map[int]error{}, readers: map[int]question{}, known: map[string]*kept{}}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}, matters: map[int]result{}, known: map[string]*kept{}}
 	p.waiting.Queue("BEGIN")
 	return p, nil
 }
@@ -48,7 +53,7 @@ func (l *Ledger) beginPostgres(ctx context.Context) (talk, error) {
 // send sends all that waits, and behind it questions, whose answers are read by
 // answered.
 func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) error, questions ...question) error {
-	batch, before, musts, readers := p.waiting, p.waiting.Len(), p.musts, p.readers
+	batch, before, matters := p.waiting, p.waiting.Len(), p.matters
 	for _, q := range questions {
 		if !strings.HasPrefix(q.query, "SELECT ") { // it changes something, and what RETURNING says is its answer
 			clear(p.known)
@@ -59,20 +64,19 @@ func (p *pipeline) send(ctx context.Context, answered func(pgx.BatchResults) err
 	for _, q := range soon {
 		batch.Queue(q.query, q.args...)
 	}
-	p.waiting, p.musts, p.readers, p.soon, p.open = &pgx.Batch{}, map[int]error{}, map[int]question{}, nil, true
+	p.waiting, p.matters, p.soon, p.open = &pgx.Batch{}, map[int]result{}, nil, true
 	return p.conn.Raw(func(connection any) error {
 		results := connection.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
 		var err error
 		for n := 0; n < before && err == nil; n++ {
-			if q, reads := readers[n]; reads {
+			of := matters[n]
+			if of.row != nil {
 				answer := &kept{}
-				if err = answer.read(results); err == nil {
-					err = each(answer, nil, q.row)
-				}
+				err = each(answer, answer.read(results), of.row)
 				continue
 			}
-			if _, err = results.Exec(); musts[n] != nil && isUnmet(err) {
-				err, p.unmet = musts[n], musts[n]
+			if _, err = results.Exec(); of.none != nil && isUnmet(err) {
+				err, p.unmet = of.none, of.none
 			}
 		}
 		if err == nil {
@@ -126,17 +130,15 @@ func (p *pipeline) later(_ context.Context, query string, args []any) error {
 	return nil
 }
 
-func (p *pipeline) answer(_ context.Context, q question) error {
-	clear(p.known)
-	p.readers[p.waiting.Len()] = q
-	p.waiting.Queue(q.query, q.args...)
-	return nil
+func (p *pipeline) answer(ctx context.Context, q question) error {
+	p.matters[p.waiting.Len()] = result{row: q.row}
+	return p.later(ctx, q.query, q.args)
 }
 
 // must lets the database itself say no, so that the commit can leave on the same
 // journey: where not exactly one row changes, it divides by zero.
 func (p *pipeline) must(ctx context.Context, none error, query string, args []any) error {
-	p.musts[p.waiting.Len()] = none
+	p.matters[p.waiting.Len()] = result{none: none}
 	return p.later(ctx, "WITH changed AS ("+query+" RETURNING 1) SELECT 1 / (COUNT(*) = 1)::INT FROM changed", args)
 }
 
